@@ -1,0 +1,203 @@
+"""The module that a plugin imports: the hook marker, the four records it offers, the options it reads, what it is told.
+
+Nothing here imports torch, so a recipe can be checked, listed and completed without it.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+import pluggy
+from pydantic import BaseModel, ConfigDict, Field
+
+hookimpl = pluggy.HookimplMarker("sslcli")
+
+
+class Options(BaseModel):
+    """A table of a recipe: strict about types, frozen, and refusing keys that it does not know."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Pair = Annotated[tuple[float, float], Field(strict=False)]
+Triple = Annotated[tuple[float, float, float], Field(strict=False)]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands: `step` of `steps`, counted in optimizer updates from 0."""
+
+    step: int
+    steps: int
+    steps_per_epoch: int
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs behind this step."""
+        return self.step // self.steps_per_epoch
+
+
+class Schedule(Options):
+    """A number that moves from `start` to `end` while training, as in `{start = 0.996, end = 1.0, schedule = "cosine"}`.
+
+    `epochs` is how long the move takes (the whole run when left out); after it the value stays at `end`.
+    `per = "epoch"` moves once an epoch; `reaches_end` puts `end` on the last step (or epoch) of the move, as
+    numpy.linspace does, instead of on the one after it.
+    """
+
+    start: float
+    end: float
+    schedule: Literal["cosine", "linear"] = "cosine"
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    per: Literal["step", "epoch"] = "step"
+    reaches_end: bool = False
+
+    def at(self, progress: Progress) -> float:
+        """The value at this point of the run."""
+        unit = 1 if self.per == "step" else progress.steps_per_epoch
+        length = (progress.steps if self.epochs is None else self.epochs * progress.steps_per_epoch) / unit
+        done = min(progress.step // unit / max(length - self.reaches_end, 1e-9), 1.0)
+        share = done if self.schedule == "linear" else (1.0 - math.cos(math.pi * done)) / 2
+        return self.start + (self.end - self.start) * share
+
+
+Value = float | Schedule
+
+
+def value_at(value: Value, progress: Progress) -> float:
+    """The value of an option that may be a plain number or a schedule."""
+    return value.at(progress) if isinstance(value, Schedule) else value
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a loss wants of a step: view groups that the student or the teacher encodes, or images it takes as they are.
+
+    `"global"` is the whole group, `"global:0"` its first crop alone.
+    """
+
+    student: tuple[str, ...] = ()
+    teacher: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+class LossOptions(Options):
+    """What every loss has: its weight in the total, and the view group it works on."""
+
+    weight: Annotated[float, Field(ge=0.0)] = 1.0
+    views: str = "global"
+
+    def reads(self) -> Reads:
+        """What the loss wants encoded; the student's features of `views` unless the loss says otherwise."""
+        return Reads(student=(self.views,))
+
+
+class ViewOptions(Options):
+    """What every view group has that is cut from the picture: how many crops, and their size in pixels."""
+
+    crops: Annotated[int, Field(ge=1)] = 1
+    size: Annotated[int, Field(ge=1)]
+
+
+class MixOptions(Options):
+    """What every view group has that is mixed on the device from another group."""
+
+    source: str
+
+
+class BackboneOptions(Options):
+    """What every backbone has."""
+
+
+class RoutingOptions(Options):
+    """What every routing has: how many experts, and which blocks they live in (negative ones count from the end)."""
+
+    experts: Annotated[int, Field(ge=1)] = 8
+    blocks: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] = (-3, -1)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One thing that a plugin brings; `code` is `"package.module:Attribute"`, imported only when a recipe asks for it."""
+
+    kind: ClassVar[str]
+    base: ClassVar[type[Options]]
+
+    name: str
+    options: type[Options]
+    code: str
+    summary: str = field(default="", kw_only=True)
+    paper: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Loss(Offer):
+    """A term to minimise; `needs` names the abilities that it asks of the backbone."""
+
+    kind = "loss"
+    base = LossOptions
+    needs: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True)
+class Augmentation(Offer):
+    """Image to views (`mixes=False`, in the loader), or a view group to a mixed one (`mixes=True`, on the device)."""
+
+    kind = "augmentation"
+    base = Options
+    mixes: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Backbone(Offer):
+    """Views to tokens and features; `abilities` are among `tokens`, `masking`, `attention_mask`, `experts`."""
+
+    kind = "backbone"
+    base = BackboneOptions
+    abilities: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+@dataclass(frozen=True)
+class Routing(Offer):
+    """Which expert a token goes to, in a mixture-of-experts backbone."""
+
+    kind = "routing"
+    base = RoutingOptions
+
+
+@dataclass(frozen=True)
+class ViewShape:
+    """How many crops a view group has, and their size in pixels."""
+
+    crops: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a plugin's code is told of the run when it is built: `code(options, context)`.
+
+    The backbone's own shape (`width` to `prefix_tokens`) is zero while the backbone itself is being built.
+    """
+
+    views: Mapping[str, ViewShape] = field(default_factory=dict)
+    image_size: int = 224  # pixels, of the largest view
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    samples: int = 0  # pictures in the training set
+    batch_size: int = 1  # of one optimizer step, all processes and accumulation together
+    world_size: int = 1
+    steps: int = 1
+    steps_per_epoch: int = 1
+    seed: int = 0
+    width: int = 0  # channels of a token
+    depth: int = 0  # blocks
+    patch_size: int = 0  # pixels a side
+    grid: tuple[int, int] = (0, 0)  # patches, rows by columns
+    prefix_tokens: int = 0  # CLS and registers, before the patch tokens
+
+
+Offers = Iterable[Offer]

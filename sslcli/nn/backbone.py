@@ -1,0 +1,62 @@
+"""The contract of a backbone: images to tokens, tokens to features."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from sslcli.nn.features import Features
+
+
+class Backbone(nn.Module, ABC):
+    """A network from images to `Features`. The shapes below are fixed when it is built.
+
+    A backbone with the ability `tokens` also works in two stages, `encode(embed(images))`; with `masking`, `encode`
+    takes `keep`; with `attention_mask`, `attend`; with `experts`, `replace_mlp` puts experts into a block.
+    """
+
+    abilities: frozenset[str] = frozenset()
+    width: int  # D, channels of a token
+    depth: int  # blocks
+    patch_size: int  # pixels a side that one patch token stands for
+    grid: tuple[int, int]  # patch tokens of an image of the native size, rows by columns
+    prefix_tokens: int  # CLS and registers
+    mixes_batch: bool = False  # has batch norm: images of one forward see each other
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Features:
+        """Features of normalised images `[B, 3, H, W]`, with leading axis `[B]`."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Patch tokens with their positions, `[B, N, D]`, without prefix tokens (ability `tokens`)."""
+        raise TypeError(f"{type(self).__name__} has no ability 'tokens'")
+
+    def encode(
+        self,
+        tokens: Tensor,
+        *,
+        keep: Tensor | None = None,
+        attend: Tensor | None = None,
+        columns: Mapping[str, Tensor] | None = None,
+    ) -> Features:
+        """Prefix tokens joined, blocks and last norm applied to `tokens [B, N, D]` (ability `tokens`).
+
+        `keep [B, K]` are the patch tokens to encode, the others are left out (ability `masking`); `attend`, broadcast
+        to `[B, heads, N, N]`, is true where a query may look at a key (ability `attention_mask`); `columns [B]` are
+        facts of each image that a routing may want.
+        """
+        raise TypeError(f"{type(self).__name__} has no ability 'tokens'")
+
+    def replace_mlp(self, block: int, make: Callable[[nn.Module], nn.Module]) -> None:
+        """Put `make(mlp)` in the place of the MLP of a block (ability `experts`)."""
+        raise TypeError(f"{type(self).__name__} has no ability 'experts'")
+
+    @property
+    def exported(self) -> nn.Module:
+        """The module whose state dict is saved as `backbone.safetensors`: plain timm where there is one."""
+        return self
+
+    def timm_config(self) -> dict[str, Any]:
+        """`architecture` and `model_args` for `timm.create_model`, or nothing where timm has no such network."""
+        return {}

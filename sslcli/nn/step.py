@@ -1,0 +1,73 @@
+"""What a loss sees of a training step."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from sslcli.api import Progress
+from sslcli.nn.backbone import Backbone
+from sslcli.nn.features import Features
+from sslcli.nn.random import sample_uniform
+
+T = TypeVar("T")
+
+
+@dataclass
+class Step:
+    """One forward of one process: images and features of its slice of the batch, computed once, shared by all losses.
+
+    A view is named as in `Reads`: `"global"` gives leading axes `[crops, B]`, `"global:0"` gives `[B]`.
+    """
+
+    backbone: Backbone  # the student's, for a loss that needs a forward of its own
+    progress: Progress
+    seed: int
+    columns: Mapping[str, Tensor]  # facts of each sample, [B]: "index", "epoch" and what augmentations add
+    views: Mapping[str, Tensor]  # [crops, B, 3, H, W]
+    plans: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    encode_student: Callable[[str], Features] = field(repr=False, kw_only=True)
+    encode_teacher: Callable[[str], Features] = field(repr=False, kw_only=True)
+    logs: dict[str, Tensor] = field(default_factory=dict)
+    scope: str = ""  # the loss at work: its name goes before what it logs
+    shared: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def images(self, view: str) -> Tensor:
+        """Normalised images of a group `[crops, B, 3, H, W]`, or of one crop `[B, 3, H, W]`."""
+        group, _, crop = view.partition(":")
+        return self.views[group][int(crop)] if crop else self.views[group]
+
+    def student(self, view: str) -> Features:
+        """The student's features of a view that the loss reads."""
+        return self.encode_student(view)
+
+    def teacher(self, view: str) -> Features:
+        """The teacher's features of a view that the loss reads, without gradient."""
+        return self.encode_teacher(view)
+
+    def column(self, name: str) -> Tensor:
+        """A fact of each sample, `[B]`."""
+        return self.columns[name]
+
+    def plan(self, view: str) -> Mapping[str, Tensor]:
+        """How a mixed group was made."""
+        return self.plans[view]
+
+    def uniform(self, key: str, *shape: int) -> Tensor:
+        """Random numbers in [0, 1), `[B, *shape]`, fixed by seed, epoch, sample and `key`.
+
+        They are the same whatever the number of processes, and after a resume.
+        """
+        return sample_uniform(self.seed, self.columns["epoch"], self.columns["index"], key, shape)
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """What `make` returns, made once a step: for losses of one plugin that share a forward."""
+        if key not in self.shared:
+            self.shared[key] = make()
+        result: T = self.shared[key]
+        return result
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Note a number, to be averaged over processes and written to the metrics as `<loss>/<name>`."""
+        self.logs[f"{self.scope}/{name}" if self.scope else name] = value.detach()
