@@ -94,7 +94,6 @@ class Train(Options):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = False
     seed: int = 0
-    deterministic: bool = True
     log_every_steps: Count = 10
     trackers: Names = ()
 

@@ -1,0 +1,200 @@
+"""The top of the command line: what is listed, what is loaded, and how errors are told."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+
+from sslcli.cli import commands, run
+from sslcli.errors import Collapse, RunError, UserError
+
+HEAVY = {"torch", "accelerate", "pydantic", "datasets", "timm", "numpy", "PIL", "pluggy", "rich"}
+Say = Callable[..., None]
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """The modules that a fresh process has loaded when a command has run."""
+    code = f"import sys; from sslcli.cli import run; run({list(arguments)}); print('|', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("|")[2].split())
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
+    """Put a function in the place of `sslcli bench`."""
+
+    def install(function: Callable[..., Any]) -> None:
+        module = ModuleType("sslcli.cli.bench")
+        module.bench = function  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "sslcli.cli.bench", module)
+
+    return install
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let packages bring commands: `plugins(moce="some.module:app")`."""
+
+    def install(*points: tuple[str, str]) -> None:
+        found = [EntryPoint(name, value, commands.PLUGIN_GROUP) for name, value in points]
+        monkeypatch.setattr(commands, "entry_points", lambda group: found)
+
+    return install
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
+def test_help_and_version_load_nothing_heavy_and_no_plugin(arguments: list[str]) -> None:
+    loaded = modules_after(*arguments)
+    assert HEAVY.isdisjoint(loaded)
+    assert not [name for name in loaded if name.startswith("sslcli_")]
+    assert not [name for name in loaded if name.startswith("sslcli.cli.") and name != "sslcli.cli.commands"]
+
+
+@pytest.mark.parametrize("arguments", [["recipe", "--help"], ["recipe", "list"], ["recipe", "check", "quickstart"]])
+def test_commands_about_recipes_load_no_torch(arguments: list[str]) -> None:
+    assert {"torch", "accelerate", "datasets", "timm"}.isdisjoint(modules_after(*arguments))
+
+
+def test_help_is_quick() -> None:
+    def seconds() -> float:
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "sslcli", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < 0.4
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"  {name} " in said for name in commands.COMMANDS)
+
+
+def leaves(*path: str) -> list[tuple[str, ...]]:
+    """A command and, when it is a group, its commands instead."""
+    command = commands.own_command(path[0])
+    return [(*path, name) for name in getattr(command, "commands", {})] or [path]
+
+
+@pytest.mark.parametrize("path", [leaf for name in commands.COMMANDS for leaf in leaves(name)], ids=" ".join)
+def test_every_command_has_help_with_an_example_and_gives_json(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*path, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"\n  sslcli {' '.join(path)}" in said
+    assert "--json" in said
+
+
+def test_an_unknown_command_gets_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recpe"]) == 2
+    assert capsys.readouterr().err == "error: unknown command 'recpe'\nhint: did you mean 'recipe'?\n"
+
+
+def test_a_mistake_in_the_arguments_is_told_like_any_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recipe", "show"]) == 2
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: missing argument")
+    assert hint == "hint: see 'sslcli recipe show --help'"
+
+
+@pytest.mark.parametrize(("kind", "code"), [(UserError, 2), (RunError, 1), (Collapse, 3)])
+def test_an_error_is_told_without_a_traceback(
+    kind: type[UserError], code: int, command: Say, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bench() -> None:
+        raise kind("what, where [loss]", "how")
+
+    command(bench)
+    assert run(["bench"]) == code
+    assert capsys.readouterr() == ("", "error: what, where [loss]\nhint: how\n")
+
+
+def test_a_bug_is_told_with_a_traceback_and_a_request(command: Say, capsys: pytest.CaptureFixture[str]) -> None:
+    def bench() -> None:
+        raise ZeroDivisionError("by nothing")
+
+    command(bench)
+    assert run(["bench"]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "please report it" in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (75, 75), (0, 0)])
+def test_a_command_may_return_its_exit_code(result: int | None, code: int, command: Say) -> None:
+    command(lambda: result)
+    assert run(["bench"]) == code
+
+
+def test_an_exit_of_typer_is_kept(command: Say) -> None:
+    def bench() -> None:
+        raise typer.Exit(75)
+
+    command(bench)
+    assert run(["bench"]) == 75
+
+
+def test_an_interruption_exits_with_130(command: Say) -> None:
+    def bench() -> None:
+        raise KeyboardInterrupt
+
+    command(bench)
+    assert run(["bench"]) == 130
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "sslcli", "recipe", "schema"], stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert done.stderr == ""
+
+
+def test_a_command_of_a_package_is_listed_and_run(
+    plugins: Say, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = ModuleType("stranger")
+    module.app = typer.Typer(help="Strange things.")  # type: ignore[attr-defined]
+    module.app.command()(lambda: print("hello"))
+    module.app.registered_commands[0].name = "greet"
+    monkeypatch.setitem(sys.modules, "stranger", module)
+    plugins(("strange", "stranger:app"))
+    assert run(["--help"]) == 0
+    assert run(["strange", "greet"]) == 0
+    assert capsys.readouterr().out.endswith("hello\n")
+
+
+def test_a_broken_command_is_told_only_when_it_is_called(plugins: Say, capsys: pytest.CaptureFixture[str]) -> None:
+    plugins(("strange", "no_such_package:app"))
+    assert run(["--help"]) == 0
+    assert "strange" in capsys.readouterr().out
+    assert run(["strange"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: command 'strange' of no_such_package:app cannot be loaded: ModuleNotFoundError")
+
+
+def test_a_command_of_two_packages_is_refused_when_called(plugins: Say, capsys: pytest.CaptureFixture[str]) -> None:
+    plugins(("strange", "one:app"), ("strange", "two:app"))
+    assert run(["strange"]) == 2
+    assert "error: command 'strange' comes from one:app and two:app" in capsys.readouterr().err
+
+
+def test_a_package_cannot_take_the_place_of_our_commands(plugins: Say, capsys: pytest.CaptureFixture[str]) -> None:
+    plugins(("recipe", "no_such_package:app"))
+    assert run(["recipe", "--help"]) == 0
+
+
+def test_a_blocked_command_is_not_there(plugins: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins(("strange", "no_such_package:app"))
+    monkeypatch.setenv("SSLCLI_BLOCK", "other, strange")
+    assert commands.plugin_commands() == {}
