@@ -43,8 +43,8 @@ class Backbone(nn.Module, ABC):
         """Prefix tokens joined, blocks and last norm applied to `tokens [B, N, D]` (ability `tokens`).
 
         `keep [B, K]` are the patch tokens to encode, the others are left out (ability `masking`); `attend`, broadcast
-        to `[B, heads, N, N]`, is true where a query may look at a key (ability `attention_mask`); `columns [B]` are
-        facts of each image that a routing may want.
+        to `[B, heads, M, M]`, is true where a query may look at a key, for the M tokens that are encoded, prefix tokens
+        first (ability `attention_mask`); `columns [B]` are facts of each image that a routing may want.
         """
         raise TypeError(f"{type(self).__name__} has no ability 'tokens'")
 

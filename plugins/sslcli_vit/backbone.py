@@ -1,0 +1,137 @@
+"""A timm VisionTransformer behind the contract of a backbone: the same numbers, in two stages.
+
+features(images) = encode(embed(images))
+embed:   patches + their positions                          [B, N, D]
+encode:  keep some -> join CLS and registers -> blocks -> last norm
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from sslcli.api import Context
+from sslcli.errors import UserError
+from sslcli.nn.backbone import Backbone
+from sslcli.nn.experts import Experts
+from sslcli.nn.features import Features
+from sslcli.nn.positions import resize_positions
+from sslcli_vit import ABILITIES
+from sslcli_vit.building import build_model, model_arguments, position_prefix
+from sslcli_vit.options import VitOptions
+
+
+class Vit(Backbone):
+    """Vision transformer (arXiv 2010.11929).
+
+    `features(images).normed` is timm's `forward_features(images)`, bit by bit, and `pooled` its `forward`.
+    Images may have any size that divides into patches: the table of positions is resized to them.
+    """
+
+    abilities = frozenset(ABILITIES)
+
+    def __init__(self, options: VitOptions, context: Context) -> None:
+        super().__init__()
+        self.options = options
+        self.arguments = model_arguments(options, context)
+        self.model: Any = build_model(options, context)
+        self.width = self.model.embed_dim
+        self.depth = len(self.model.blocks)
+        self.patch_size = self.model.patch_embed.feat_ratio()
+        self.grid = tuple(self.model.patch_embed.grid_size)
+        self.prefix_tokens = self.model.num_prefix_tokens
+
+    def features(self, images: Tensor) -> Features:
+        """Features of normalised images `[B, 3, H, W]`."""
+        return self.encode(self.embed(images))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Patch tokens with their positions, `[B, N, D]`, row by row, without prefix tokens."""
+        patches = self.model.patch_embed(images)  # [B, rows, columns, D]
+        tokens: Tensor = patches.flatten(1, 2)
+        if self.model.pos_embed is None:
+            return tokens
+        return tokens + self.positions((patches.shape[1], patches.shape[2]))
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """Positions of patch tokens on a grid, `[1, rows * columns, D]`."""
+        prefix = position_prefix(self.model)
+        table = resize_positions(self.model.pos_embed, self.grid, grid, prefix=prefix, how=self.options.position_resize)
+        return table[:, prefix:]
+
+    def encode(
+        self,
+        tokens: Tensor,
+        *,
+        keep: Tensor | None = None,
+        attend: Tensor | None = None,
+        columns: Mapping[str, Tensor] | None = None,
+    ) -> Features:
+        """Features of patch tokens `[B, N, D]`, or of the kept ones alone, `keep [B, K]`, in the order of `keep`.
+
+        `attend`, broadcast to `[B, heads, M, M]`, counts the M tokens that are encoded: prefix tokens, then patches.
+        """
+        if keep is not None:
+            tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
+        sequence = self.model.norm_pre(self.model.pos_drop(self.with_prefix(tokens)))
+        for block in self.model.blocks:
+            sequence = self.run(block, sequence, attend, columns)
+        normed = self.model.norm(sequence)
+        return Features(sequence, normed, self.prefix_tokens, self.model.pool(normed))
+
+    def with_prefix(self, tokens: Tensor) -> Tensor:
+        """CLS and registers, with their rows of the table where they have some, before the tokens."""
+        parts = [part for part in (self.model.cls_token, self.model.reg_token) if part is not None]
+        if not parts:
+            return tokens
+        prefix = torch.cat(parts, dim=1)
+        rows = position_prefix(self.model)
+        if self.model.pos_embed is not None and rows:
+            prefix = prefix + self.model.pos_embed[:, :rows]
+        return torch.cat([prefix.expand(len(tokens), -1, -1), tokens], dim=1)
+
+    def run(
+        self, block: nn.Module, sequence: Tensor, attend: Tensor | None, columns: Mapping[str, Tensor] | None
+    ) -> Tensor:
+        """One block, recomputed in the backward pass where the recipe asks for it."""
+        if self.options.checkpointing and torch.is_grad_enabled():
+            recomputed: Tensor = checkpoint(run_block, block, sequence, attend, columns, use_reentrant=False)
+            return recomputed
+        return run_block(block, sequence, attend, columns)
+
+    def replace_mlp(self, block: int, make: Callable[[nn.Module], nn.Module]) -> None:
+        """Put `make(mlp)` in the place of the MLP of a block."""
+        place = self.model.blocks[block]
+        if not isinstance(getattr(place, "mlp", None), nn.Module):
+            raise UserError(
+                f"block {block} of {self.options.model!r} is a {type(place).__name__}, which has no single MLP",
+                "choose a model of ordinary blocks, such as vit_small_patch16_224",
+            )
+        place.mlp = make(place.mlp)
+
+    @property
+    def exported(self) -> nn.Module:
+        """The plain timm model."""
+        exported: nn.Module = self.model
+        return exported
+
+    def timm_config(self) -> dict[str, Any]:
+        """Architecture and arguments of the same network in timm; nothing while its blocks hold experts."""
+        if any(isinstance(module, Experts) for module in self.modules()):
+            return {}
+        architecture = timm.models.get_arch_name(self.options.model)
+        return {"architecture": architecture, "model_args": self.arguments | {"global_pool": self.model.global_pool}}
+
+
+def run_block(
+    block: nn.Module, sequence: Tensor, attend: Tensor | None, columns: Mapping[str, Tensor] | None
+) -> Tensor:
+    """A block's output; its experts, if it has some, are told the facts of the images (again when recomputed)."""
+    mlp = getattr(block, "mlp", None)
+    if isinstance(mlp, Experts):
+        mlp.columns = columns
+    output: Tensor = block(sequence) if attend is None else block(sequence, attn_mask=attend)
+    return output
