@@ -41,7 +41,7 @@ class Progress:
 
 
 class Schedule(Options):
-    """A number that moves from `start` to `end` while training, as in `{start = 0.996, end = 1.0, schedule = "cosine"}`.
+    """A number that moves from `start` to `end` while training: `{start = 0.996, end = 1.0, schedule = "cosine"}`.
 
     `epochs` is how long the move takes (the whole run when left out); after it the value stays at `end`.
     `per = "epoch"` moves once an epoch; `reaches_end` puts `end` on the last step (or epoch) of the move, as
@@ -87,8 +87,8 @@ class Reads:
 class LossOptions(Options):
     """What every loss has: its weight in the total, and the view group it works on."""
 
-    weight: Annotated[float, Field(ge=0.0)] = 1.0
-    views: str = "global"
+    weight: Annotated[float, Field(ge=0.0)] = 1.0  # in the total
+    views: str = "global"  # the view group that it works on
 
     def reads(self) -> Reads:
         """What the loss wants encoded; the student's features of `views` unless the loss says otherwise."""
@@ -98,14 +98,14 @@ class LossOptions(Options):
 class ViewOptions(Options):
     """What every view group has that is cut from the picture: how many crops, and their size in pixels."""
 
-    crops: Annotated[int, Field(ge=1)] = 1
-    size: Annotated[int, Field(ge=1)]
+    crops: Annotated[int, Field(ge=1)] = 1  # of each picture
+    size: Annotated[int, Field(ge=1)]  # pixels a side
 
 
 class MixOptions(Options):
     """What every view group has that is mixed on the device from another group."""
 
-    source: str
+    source: str  # the view group that is mixed
 
 
 class BackboneOptions(Options):
@@ -115,13 +115,13 @@ class BackboneOptions(Options):
 class RoutingOptions(Options):
     """What every routing has: how many experts, and which blocks they live in (negative ones count from the end)."""
 
-    experts: Annotated[int, Field(ge=1)] = 8
-    blocks: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] = (-3, -1)
+    experts: Annotated[int, Field(ge=1)] = 8  # in each of the blocks
+    blocks: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] = (-3, -1)  # negative ones count from the end
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One thing that a plugin brings; `code` is `"package.module:Attribute"`, imported only when a recipe asks for it."""
+    """One thing that a plugin brings; `code` is `"package.module:Attribute"`, imported when a recipe asks for it."""
 
     kind: ClassVar[str]
     base: ClassVar[type[Options]]

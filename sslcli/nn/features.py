@@ -30,8 +30,9 @@ class Features:
 
     def unflatten(self, crops: int) -> "Features":
         """`[crops * B, ...]` to `[crops, B, ...]`."""
-        parts = (tensor.unflatten(0, (crops, -1)) for tensor in (self.tokens, self.normed, self.pooled))
-        tokens, normed, pooled = parts
+        tokens, normed, pooled = (
+            tensor.view(crops, -1, *tensor.shape[1:]) for tensor in (self.tokens, self.normed, self.pooled)
+        )
         return Features(tokens, normed, self.prefix, pooled)
 
     def __getitem__(self, crop: int | slice) -> "Features":

@@ -12,7 +12,7 @@ MULTIPLIER, WEYL, MASK = 0xD256D193, 0x9E3779B9, 0xFFFFFFFF
 
 
 def sample_uniform(seed: int, epoch: Tensor, index: Tensor, key: str, shape: tuple[int, ...]) -> Tensor:
-    """Numbers in [0, 1), float32 `[B, *shape]`, fixed by (seed, epoch, index, key); `epoch` and `index` are int64 `[B]`."""
+    """Numbers in [0, 1), float32 `[B, *shape]`, fixed by seed, epoch `[B]`, index `[B]` (both int64) and key."""
     count = 1
     for size in shape:
         count *= size

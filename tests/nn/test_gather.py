@@ -1,0 +1,40 @@
+import pytest
+import torch
+import torch.distributed as dist
+
+from sslcli.nn import all_mean, gather, gather_with_gradient, info_nce, nt_xent, rank, sum_with_gradient, world
+
+
+def test_a_lone_process_is_rank_0_of_1():
+    assert (rank(), world()) == (0, 1)
+
+
+def test_a_lone_process_calls_no_collective(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a collective was called")
+
+    for name in ("all_gather", "all_reduce", "all_gather_into_tensor", "broadcast", "barrier"):
+        monkeypatch.setattr(dist, name, refuse)
+    rows = torch.randn(4, 3, requires_grad=True)
+    for function in (gather, gather_with_gradient, sum_with_gradient, all_mean):
+        assert torch.equal(function(rows), rows)
+    (info_nce(rows, rows, 0.2) + nt_xent(torch.stack([rows, rows]), 0.2)).backward()
+
+
+def test_gathered_rows_carry_no_gradient():
+    assert not gather(torch.randn(2, 3, requires_grad=True)).requires_grad
+
+
+def test_rows_gathered_with_gradient_carry_one():
+    assert gather_with_gradient(torch.randn(2, 3, requires_grad=True)).requires_grad
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gather", "flags", "strided", "mean"])
+def test_two_ranks_gather_the_batch_in_rank_order(ranks, name):
+    ranks.agree(name)
+
+
+@pytest.mark.slow
+def test_the_gradient_through_a_gather_is_that_of_the_whole_batch(ranks):
+    ranks.agree("gathered")
