@@ -1,0 +1,68 @@
+"""Sources made of other sources: a part of the pictures, or the same pictures under other class numbers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sslcli.data.fingerprint import fingerprint
+from sslcli.data.source import Source
+
+
+class Subset:
+    """Some pictures of a source, `indices` `[M]` of them in this order."""
+
+    def __init__(self, source: Source, indices: NDArray[np.int64], name: str) -> None:
+        self.source = source
+        self.indices = indices
+        self.spec = f"{source.spec} ({name})"
+        self.said = f"{self.spec}: {len(indices)} of {len(source)} pictures"
+        self.fingerprint = fingerprint([source.fingerprint, indices.astype("<i8").tobytes()])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names of the whole source."""
+        return self.source.classes
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def image(self, index: int) -> Image.Image:
+        """One picture, upright and RGB. Raises BrokenPicture."""
+        return self.source.image(int(self.indices[index]))
+
+    def name(self, index: int) -> str:
+        """Where a person finds the picture."""
+        return self.source.name(int(self.indices[index]))
+
+    def labels(self) -> NDArray[np.int64] | None:
+        """The class of each picture, `[M]`."""
+        labels = self.source.labels()
+        return None if labels is None else labels[self.indices]
+
+
+class Relabelled:
+    """The pictures of a source under the class numbers of another: `numbers[old]` is the new one."""
+
+    def __init__(self, source: Source, classes: Sequence[str], numbers: NDArray[np.int64]) -> None:
+        self.source = source
+        self.classes = tuple(classes)
+        self.numbers = numbers
+        self.spec, self.said, self.fingerprint = source.spec, source.said, source.fingerprint
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def image(self, index: int) -> Image.Image:
+        """One picture, upright and RGB. Raises BrokenPicture."""
+        return self.source.image(index)
+
+    def name(self, index: int) -> str:
+        """Where a person finds the picture."""
+        return self.source.name(index)
+
+    def labels(self) -> NDArray[np.int64] | None:
+        """The class of each picture, in the new numbers, `[N]`."""
+        labels = self.source.labels()
+        return None if labels is None else np.where(labels >= 0, self.numbers[labels], -1)
