@@ -1,0 +1,78 @@
+"""Two steps of real training with one offer in a tiny recipe, in a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sslcli.api import Augmentation, Offer
+from sslcli.offers import Unfit
+from sslcli.testing.examples import example_options, required_options, views_read
+from sslcli.testing.pictures import write_pictures
+from sslcli.testing.recipes import tiny_document, write_recipe
+
+
+def trains_two_steps(offer: Offer, file: Path | None = None, recipe: Path | None = None) -> None:
+    """Train by `recipe`, or by a tiny one made for the offer; `file` is the single-file plugin that it comes from."""
+    with TemporaryDirectory() as folder:
+        path = recipe or write_tiny_recipe(Path(folder), offer, file)
+        plugin = ["--plugin", str(file.resolve())] if file and recipe else []
+        pretrain(path, *plugin, "--output", str(Path(folder) / "run"))
+
+
+def pretrain(recipe: Path, *arguments: str) -> None:
+    """`sslcli pretrain`; the last lines that it said are the complaint."""
+    command = [sys.executable, "-m", "sslcli", "pretrain", str(recipe), "--quiet", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = " / ".join(done.stderr.strip().splitlines()[-3:])
+        raise Unfit(f"`sslcli pretrain` ended with {done.returncode}: {said}")
+
+
+def write_tiny_recipe(folder: Path, offer: Offer, file: Path | None) -> Path:
+    """The tiny recipe with the offer in its place, on pictures of its own."""
+    plugins: dict[str, Any] = {"plugins": [str(file.resolve())]} if file else {}
+    data = write_pictures(folder / "pictures")
+    return write_recipe(folder / "recipe.toml", tiny_document(data, **plugins, **tables_for(offer)))
+
+
+def tables_for(offer: Offer) -> dict[str, Any]:
+    """The tables of a recipe that use this offer."""
+    return TABLES[offer.kind](offer)
+
+
+def with_loss(offer: Offer) -> dict[str, Any]:
+    """The loss, and a view group for all that it reads."""
+    options: Any = example_options(offer)
+    groups = {
+        group: {"augmentation": "multicrop", **vars(shape)} for group, shape in views_read(options.reads()).items()
+    }
+    return {"loss": [{"name": offer.name, **required_options(offer)}], "views": groups}
+
+
+def with_augmentation(offer: Offer) -> dict[str, Any]:
+    """The augmentation in the place of the built-in one, or a mixed group that the loss reads."""
+    table = {"augmentation": offer.name, **required_options(offer)}
+    if isinstance(offer, Augmentation) and offer.mixes:
+        return {"views": {"mixed": table}, "loss": [{"name": "simclr", "views": "mixed"}]}
+    return {"views": {"global": {**table, "crops": 2}}}
+
+
+def with_backbone(offer: Offer) -> dict[str, Any]:
+    """The backbone at its defaults, on views of 32 pixels."""
+    return {"backbone": {"name": offer.name, **required_options(offer)}, "views": {"global": {"size": 32}}}
+
+
+def with_routing(offer: Offer) -> dict[str, Any]:
+    """Four experts in the last block."""
+    return {"routing": {"name": offer.name, **required_options(offer), "experts": 4, "blocks": [-1]}}
+
+
+TABLES: Mapping[str, Callable[[Offer], dict[str, Any]]] = {
+    "loss": with_loss,
+    "augmentation": with_augmentation,
+    "backbone": with_backbone,
+    "routing": with_routing,
+}
