@@ -1,6 +1,6 @@
 """The house has floors: a module imports its own floor or a lower one, and some libraries live on one floor only.
 
-    6 cli · 5 evaluation, report · 4 training · 3 data, nn · 2 recipe · 1 api, hookspecs, plugins · 0 errors
+    6 cli · 5 evaluation, report · 4 training · 3 data, nn · 2 recipe · 1 api, hookspecs, plugins · 0 errors, disk
 
 `testing` and `scaffold` stand on top of the house, for whoever builds a plugin. Plugins stand beside it: they import
 `sslcli.api`, `sslcli.errors`, `sslcli.nn`, `sslcli.data` and themselves. Everything is read off the syntax trees.
@@ -19,6 +19,7 @@ PLUGINS = ROOT / "plugins"
 
 FLOORS = {
     "errors": 0,
+    "disk": 0,
     "api": 1,
     "hookspecs": 1,
     "offers": 1,

@@ -6,10 +6,8 @@
 `config.json` has one key more than timm wants, "sslcli": the card, which says how to build and feed the backbone here.
 """
 
-import contextlib
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sslcli import __version__
+from sslcli.disk import write_whole
 from sslcli.errors import RunError, UserError
 from sslcli.nn.backbone import Backbone
 from sslcli.nn.experts import experts_in
@@ -51,29 +50,6 @@ def save_backbone(folder: Path | str, backbone: Backbone, card: Mapping[str, Any
 def owned(tensor: Tensor) -> Tensor:
     """A contiguous copy on the CPU, in memory of its own."""
     return tensor.detach().to("cpu", copy=True).contiguous()
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then give it the name: there is never half a file under it."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(unfinished)
-        sync(unfinished)
-        os.replace(unfinished, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def config_of(backbone: Backbone, card: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,42 @@
+"""`sslcli bench`: how fast a recipe trains here, and where the time goes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sslcli.cli.output import print_json, table
+
+
+def bench(
+    recipe: Annotated[str, typer.Argument(help="A recipe: a TOML file, or a name such as quickstart or mae/tiny.")],
+    steps: Annotated[int, typer.Option(min=1, help="Steps to measure.")] = 20,
+    warmup: Annotated[int, typer.Option(min=0, help="Steps before the measurement.")] = 3,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key of the recipe; repeatable.", metavar="KEY=VALUE")
+    ] = None,
+    plugin_files: Annotated[
+        list[Path] | None,
+        typer.Option("--plugin", help="A plugin in a file of its own; repeatable.", metavar="FILE.py"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how fast a recipe trains, and where the time goes. Nothing is written.
+
+    \b
+    sslcli bench quickstart
+    sslcli bench mae/vit_base-imagenet-800ep --set data.train=./pictures --set train.batch_size=64 --json
+    """
+    from sslcli.cli.progress import reporter
+    from sslcli.recipe import load_recipe
+    from sslcli.training import bench as training
+
+    chosen = load_recipe(recipe, overrides or [], plugin_files=plugin_files or [])
+    found = training.bench(chosen, steps=steps, warmup=warmup, report=reporter(quiet=json))
+    if json:
+        print_json(found)
+        return
+    print(f"{found['recipe']} on {found['device']}: {found['images_per_second']} images/s")
+    print(f"{found['seconds_per_step']:.4f} s a step of {found['batch_size']} images")
+    print(f"{found['peak_memory_mib']} MiB of memory at most\n")
+    table([(stage, f"{100 * share:.1f} %") for stage, share in found["shares"].items()], ("stage", "share of time"))

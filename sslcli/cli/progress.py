@@ -1,0 +1,97 @@
+"""How a run is shown: a bar on a terminal, plain lines when piped, nothing but warnings with --quiet. All on stderr."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from sslcli.api import Context
+from sslcli.cli.output import talk
+
+HIDDEN = {"step", "epoch", "loss", "lr", "weight_decay", "images_per_second"}
+
+
+class Lines:
+    """A plain line for a record, at most one every few seconds, and one for every note."""
+
+    def __init__(self, *, quiet: bool = False, seconds: float = 5.0) -> None:
+        self.quiet = quiet
+        self.seconds = seconds
+        self.told = 0.0
+        self.last: dict[str, Any] = {}
+
+    def record(self, record: Mapping[str, Any], context: Context) -> None:
+        """A line of metrics."""
+        self.last |= record
+        due = time.monotonic() - self.told >= self.seconds or record["step"] == context.steps or "loss" not in record
+        if not self.quiet and due:
+            talk(f"step {record['step']}/{context.steps}  {summary(record, context)}")
+            self.told = time.monotonic()
+
+    def note(self, text: str) -> None:
+        """Something to read; warnings are told even when quiet."""
+        if not self.quiet or text.startswith("warning"):
+            talk(text)
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+class Bar(Lines):
+    """A progress bar with the latest numbers beside it; notes scroll above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.description}", markup=False),
+            console=Console(stderr=True),
+        )
+        self.task: Any = None
+
+    def record(self, record: Mapping[str, Any], context: Context) -> None:
+        """Move the bar; a record without a loss (a probe) is told as a line."""
+        self.last |= record
+        if self.task is None:
+            self.task = self.bar.add_task("", total=context.steps)
+            self.bar.start()
+        if "loss" in record:
+            self.bar.update(self.task, completed=record["step"], description=summary(record, context))
+        else:
+            self.note(f"step {record['step']}  {summary(record, context)}")
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self.bar.stop()
+
+
+def reporter(*, quiet: bool) -> Lines:
+    """Who tells of the run: a bar for a person at a terminal, lines for everything else."""
+    return Bar() if sys.stderr.isatty() and not quiet else Lines(quiet=quiet)
+
+
+def summary(record: Mapping[str, Any], context: Context) -> str:
+    """Epoch, losses, rate, speed and what is left, in one line."""
+    parts = [f"epoch {record['epoch']:.2f}"]
+    parts += [f"{name} {record[name]:.4f}" for name in ("loss",) if name in record]
+    parts += [f"{name} {value:.4f}" for name, value in record.items() if name not in HIDDEN]
+    if "images_per_second" in record:
+        speed = record["images_per_second"]
+        left = (context.steps - record["step"]) * context.batch_size / max(speed, 1e-9)
+        parts += [f"lr {record['lr']:.2e}", f"{speed:.0f} images/s", f"{duration(left)} left"]
+    return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`1:02:03`, or `2:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,1 @@
+"""Judging backbones on labelled pictures: features, nearest neighbours, votes."""

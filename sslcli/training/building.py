@@ -1,0 +1,113 @@
+"""From a checked recipe to the objects that it names. Everything is built from the recipe's seed."""
+
+from dataclasses import replace
+from typing import Any
+from zlib import crc32
+
+import torch
+from torch import nn
+
+from sslcli.api import Context, Reads, ViewShape
+from sslcli.data.augmentation import MixAugmentation, ViewAugmentation
+from sslcli.errors import UserError
+from sslcli.nn import Backbone, Momentum
+from sslcli.nn.experts import install_routing
+from sslcli.plugins import resolve
+from sslcli.recipe.tables import Choice, Recipe
+from sslcli.training.pretraining import Pretraining, Term
+
+
+def context_of(recipe: Recipe, *, samples: int, world_size: int = 1) -> Context:
+    """What the plugins of a recipe are told of the run; the backbone's own shape is still zero."""
+    shapes = {group: ViewShape(choice.options.crops, choice.options.size) for group, choice in recipe.views.items()}
+    for group, choice in recipe.mixed.items():
+        shapes[group] = shapes[choice.options.source]
+    per_epoch = max(samples // recipe.train.batch_size, 1)
+    return Context(
+        views=shapes,
+        image_size=max(shape.size for shape in shapes.values()),
+        mean=recipe.data.mean,
+        std=recipe.data.std,
+        samples=samples,
+        batch_size=recipe.train.batch_size,
+        world_size=world_size,
+        steps=max(round(recipe.train.epochs * per_epoch), 1),
+        steps_per_epoch=per_epoch,
+        seed=recipe.train.seed,
+    )
+
+
+def build(choice: Choice, context: Context) -> Any:
+    """The object of a chosen plugin, `code(options, context)`, with chance fixed by the seed and the place it is named.
+
+    So one more loss in a recipe leaves the random start of the others as it was.
+    """
+    torch.manual_seed(crc32(f"{context.seed}/{choice.path}/{choice.name}".encode()))
+    return resolve(choice.offer.code)(choice.options, context)
+
+
+def build_views(recipe: Recipe, context: Context) -> dict[str, ViewAugmentation]:
+    """The augmentation of every view group that is cut from the picture."""
+    return {group: build(choice, context) for group, choice in recipe.views.items()}
+
+
+def build_mixes(recipe: Recipe, context: Context) -> dict[str, tuple[str, MixAugmentation]]:
+    """Source and augmentation of every view group that is mixed on the device."""
+    return {group: (choice.options.source, build(choice, context)) for group, choice in recipe.mixed.items()}
+
+
+def build_backbone(recipe: Recipe, context: Context) -> Backbone:
+    """The backbone at its random start, with experts where the recipe has a routing."""
+    backbone = build(recipe.backbone, context)
+    if not isinstance(backbone, Backbone):
+        raise UserError(
+            f"the backbone {recipe.backbone.name!r} is a {type(backbone).__name__}, not a sslcli.nn.Backbone",
+            "let its class inherit from sslcli.nn.Backbone",
+        )
+    if recipe.routing is not None:
+        routing, shape = recipe.routing, with_backbone(context, backbone)
+        install_routing(backbone, lambda: build(routing, shape), routing.options.blocks, routing.options.experts)
+    return backbone
+
+
+def with_backbone(context: Context, backbone: Backbone) -> Context:
+    """The context, with the shape of the backbone that was built."""
+    return replace(
+        context,
+        width=backbone.width,
+        depth=backbone.depth,
+        patch_size=backbone.patch_size,
+        grid=backbone.grid,
+        prefix_tokens=backbone.prefix_tokens,
+    )
+
+
+def build_pretraining(recipe: Recipe, context: Context, backbone: Backbone) -> Pretraining:
+    """Student, teacher where one is needed, losses and views, as the one module that is trained."""
+    shape = with_backbone(context, backbone)
+    wanted: dict[str, Reads] = {choice.path: choice.options.reads() for choice in recipe.losses}
+    teacher = recipe.teacher.export or any(reads.teacher for reads in wanted.values())
+    return Pretraining(
+        Momentum(backbone) if teacher else backbone,
+        [
+            Term(choice.name, choice.options.weight, wanted[choice.path], build_loss(choice, shape))
+            for choice in recipe.losses
+        ],
+        views=build_views(recipe, context),
+        mixes=build_mixes(recipe, context),
+        shapes=context.views,
+        seed=context.seed,
+    )
+
+
+def build_loss(choice: Choice, context: Context) -> nn.Module:
+    """A loss, refused when it is no module."""
+    loss = build(choice, context)
+    if not isinstance(loss, nn.Module):
+        raise UserError(f"the loss {choice.name!r} is a {type(loss).__name__}, not a torch.nn.Module")
+    return loss
+
+
+def parameter_count(module: nn.Module) -> int:
+    """How many numbers a module learns."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

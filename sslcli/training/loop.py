@@ -1,0 +1,274 @@
+"""The training loop. One pass of `Loop.run`:
+
+    for step in first .. last:
+        rates of this step                                 lr, weight decay, momentum of the teacher
+        [teacher <- student]                               teacher.update = "before_forward"
+        for each micro-batch:
+            loss = pretraining(batch, progress)            views, features, losses
+            backward(loss / accumulation)
+            pretraining.after_step()                       queues, centres
+        drop frozen gradients, clip, optimizer step
+        [teacher <- student]                               teacher.update = "after_step"
+        metrics, sentinel, probe, checkpoint, signals
+
+All chance of a step comes from (seed, step, process), so a resumed run goes on as if it had never stopped.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from sslcli.api import Context, Progress, value_at
+from sslcli.data.batch import Batch
+from sslcli.data.broken import BrokenCount
+from sslcli.errors import UserError
+from sslcli.nn import Backbone, update_all
+from sslcli.recipe.tables import Recipe
+from sslcli.training import optimizer as rules
+from sslcli.training.checkpoint import Checkpoints, Saved, model_tensors, optimizer_tensors, restore_optimizer
+from sslcli.training.metrics import Means, MetricsFile
+from sslcli.training.pretraining import Pretraining
+from sslcli.training.runs import METRICS
+from sslcli.training.schedule import learning_rate
+from sslcli.training.sentinel import Sentinel
+from sslcli.training.signals import Stopped, StopRequest
+
+Probe = Callable[[Backbone], Mapping[str, float]]
+
+
+class Reporter(Protocol):
+    """Who is told how the run goes."""
+
+    def record(self, record: Mapping[str, Any], context: Context) -> None:
+        """A line of metrics."""
+
+    def note(self, text: str) -> None:
+        """Something to read: a warning, a checkpoint, what was loaded."""
+
+
+@dataclass
+class Loop:
+    """One process's share of a run, from the step it stands at to the last."""
+
+    recipe: Recipe
+    context: Context
+    accelerator: Accelerator
+    pretraining: Pretraining
+    folder: Path
+    report: Reporter
+    broken: BrokenCount
+    probe: Probe | None = None
+    step: int = 0  # optimizer steps done
+
+    def __post_init__(self) -> None:
+        options = self.recipe.optimizer
+        rules.freeze_for_ever(self.pretraining, options.freeze)
+        groups = rules.parameter_groups(self.pretraining, self.pretraining.student, options)
+        self.rate = learning_rate(options, self.context)
+        optimizer = rules.make_optimizer(groups, options, self.rate.peak)
+        self.thaw = rules.Thaw(self.pretraining, options.freeze)
+        self.model, self.optimizer = self.accelerator.prepare(self.pretraining, optimizer)
+        self.checkpoints = Checkpoints(self.folder, self.recipe.checkpoint.keep)
+        self.metrics = MetricsFile(self.folder / METRICS)
+        self.sentinel = Sentinel(self.recipe.sentinel)
+        self.means = Means()
+        self.clock = time.perf_counter()
+        self.clocked = self.step
+
+    @property
+    def plain_optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer under Accelerate's."""
+        optimizer: torch.optim.Optimizer = self.optimizer.optimizer
+        return optimizer
+
+    @property
+    def judged(self) -> Backbone:
+        """The backbone that is probed, watched and exported."""
+        return self.pretraining.teacher if self.recipe.teacher.export else self.pretraining.student
+
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        return Progress(self.step, self.context.steps, self.context.steps_per_epoch)
+
+    def run(self, batches: Iterator[Batch], stop: StopRequest) -> None:
+        """Train to the end, or until a signal."""
+        self.pretraining.train()
+        self.clock, self.clocked = time.perf_counter(), self.step
+        self.leave_if_asked(stop)
+        while self.step < self.context.steps:
+            progress = self.progress()
+            self.train_step(batches, progress)
+            self.step += 1
+            self.watch(progress)
+            self.leave_if_asked(stop)
+        self.save()
+
+    def train_step(self, batches: Iterator[Batch], progress: Progress) -> None:
+        """One optimizer step."""
+        self.fix_chance()
+        rules.set_rates(self.plain_optimizer, self.recipe.optimizer, self.rate, progress)
+        self.update_teacher("before_forward", progress)
+        for micro in range(self.recipe.train.accumulation):
+            self.micro_step(next(batches), progress, last=micro == self.recipe.train.accumulation - 1)
+        self.thaw.drop_gradients(progress)
+        self.clip()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.update_teacher("after_step", progress)
+
+    def fix_chance(self) -> None:
+        """Dropout and the like depend on seed, step and process, not on what was drawn before."""
+        rank = self.accelerator.process_index
+        torch.manual_seed((self.context.seed * 1_000_003 + self.step) * 65_537 + rank)
+
+    def micro_step(self, batch: Batch, progress: Progress, *, last: bool) -> None:
+        """Forward and backward of one micro-batch; gradients are averaged over processes at the last one."""
+        self.broken.add(batch.broken)
+        waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(self.model)
+        with waiting:
+            loss: Tensor = self.model(batch, progress)
+            self.accelerator.backward(loss / self.recipe.train.accumulation)
+        self.pretraining.after_step()
+        assert self.pretraining.step is not None
+        self.means.add({"loss": loss, **self.pretraining.step.logs})
+
+    def clip(self) -> None:
+        """Clip gradients, when the recipe says so."""
+        options = self.recipe.optimizer
+        if options.clip > 0:
+            self.accelerator.unscale_gradients(self.optimizer)
+            parameters = (p for group in self.plain_optimizer.param_groups for p in group["params"])
+            self.means.add({"gradient_norm": rules.clip_gradients(parameters, options.clip, options.clip_mode)})
+
+    def update_teacher(self, when: str, progress: Progress) -> None:
+        """Move every teacher towards its student."""
+        if self.recipe.teacher.update == when:
+            update_all(self.pretraining, value_at(self.recipe.teacher.momentum, progress))
+
+    def watch(self, progress: Progress) -> None:
+        """After a step: metrics, sentinel, probe, checkpoint. `self.step` is already the next one."""
+        numbers: dict[str, float] = {}
+        if self.sentinel.due(progress.step):
+            numbers |= self.look(progress)
+        if self.step % self.recipe.train.log_every_steps == 0 or self.step == self.context.steps or numbers:
+            self.log(progress, numbers)
+        if self.probe_due():
+            self.judge()
+        if self.step % self.recipe.checkpoint.every_steps == 0 and self.step < self.context.steps:
+            self.save()
+
+    def look(self, progress: Progress) -> dict[str, float]:
+        """Health of the features."""
+        found, warning = self.sentinel.check_features(progress.step, self.pretraining.look(self.judged))
+        if warning:
+            self.report.note(f"warning: {warning}")
+        return found.numbers()
+
+    def log(self, progress: Progress, numbers: Mapping[str, float]) -> None:
+        """One line of metrics; stops the run when the loss is no number."""
+        seconds, steps = time.perf_counter() - self.clock, self.step - self.clocked
+        parts = self.means.take()
+        record = {
+            "step": self.step,
+            "epoch": round(self.step / self.context.steps_per_epoch, 4),
+            **parts,
+            **numbers,
+            "lr": self.rate.at(progress.step),
+            "weight_decay": value_at(self.recipe.optimizer.weight_decay, progress),
+            "images_per_second": round(steps * self.context.batch_size / max(seconds, 1e-9), 1),
+        }
+        self.clock, self.clocked = time.perf_counter(), self.step
+        self.tell(record)
+        self.sentinel.check_loss(progress.step, parts, self.checkpoints.last_words())
+
+    def tell(self, record: Mapping[str, Any]) -> None:
+        """To the file, the trackers and the person, once for all processes."""
+        if self.accelerator.is_main_process:
+            self.metrics.write(record)
+            self.report.record(record, self.context)
+        values = {name: value for name, value in record.items() if name not in ("step", "epoch")}
+        if self.accelerator.trackers:
+            self.accelerator.log(values, step=record["step"])
+
+    def probe_due(self) -> bool:
+        """At the end of every so many epochs, and of the run."""
+        options = self.recipe.probe
+        if options is None or self.probe is None:
+            return False
+        return self.step % (options.every_epochs * self.context.steps_per_epoch) == 0 or self.step == self.context.steps
+
+    def judge(self) -> None:
+        """Judge the backbone on labelled pictures, in evaluation mode, on the main process."""
+        assert self.probe is not None
+        if self.accelerator.is_main_process:
+            with self.off_the_clock(), evaluating(self.judged) as backbone:
+                scores = self.probe(backbone)
+            self.tell({"step": self.step, "epoch": round(self.step / self.context.steps_per_epoch, 4), **scores})
+        self.accelerator.wait_for_everyone()
+
+    @contextlib.contextmanager
+    def off_the_clock(self) -> Iterator[None]:
+        """Work that images per second should not count."""
+        began = time.perf_counter()
+        yield
+        self.clock += time.perf_counter() - began
+
+    def leave_if_asked(self, stop: StopRequest) -> None:
+        """Save and leave when any process was asked to stop."""
+        number = stop.agreed(self.accelerator.device)
+        if number:
+            self.save()
+            raise Stopped(number, str(self.folder), self.step)
+
+    def save(self) -> None:
+        """A checkpoint of this moment; a model that is no longer finite is not worth one."""
+        self.sentinel.check_parameters(self.step, self.pretraining, self.checkpoints.last_words())
+        if self.accelerator.is_main_process:
+            with self.off_the_clock():
+                self.checkpoints.save(self.step, self.saved())
+        self.accelerator.wait_for_everyone()
+
+    def saved(self) -> Saved:
+        """Everything that the next step depends on."""
+        scaler = self.accelerator.scaler
+        state = {
+            "step": self.step,
+            "sentinel_low": self.sentinel.low,
+            "means": self.means.state(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+        }
+        return Saved(model_tensors(self.pretraining), optimizer_tensors(self.plain_optimizer), state)
+
+    def restore(self, saved: Saved) -> None:
+        """Stand where the checkpoint stood."""
+        try:
+            self.pretraining.load_state_dict(dict(saved.model))
+            restore_optimizer(self.plain_optimizer, saved.optimizer)
+        except (RuntimeError, KeyError) as misfit:
+            raise UserError(
+                f"the checkpoint does not fit the model that the recipe builds now: {misfit}",
+                "a plugin has changed since the run began; environment.json names the versions that made it",
+            ) from misfit
+        self.step = saved.state["step"]
+        self.sentinel.low = saved.state["sentinel_low"]
+        self.means = Means(saved.state["means"], self.accelerator.device)
+        if self.accelerator.scaler is not None and saved.state["scaler"]:
+            self.accelerator.scaler.load_state_dict(saved.state["scaler"])
+
+
+@contextlib.contextmanager
+def evaluating(backbone: Backbone) -> Iterator[Backbone]:
+    """The backbone in evaluation mode, and back as it was."""
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        yield backbone
+    finally:
+        backbone.train(was_training)

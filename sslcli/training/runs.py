@@ -1,0 +1,120 @@
+"""The folder of a run: where it is, what it says of itself, and whether it may go on.
+
+runs/<name>/  recipe.toml  environment.json  metrics.jsonl  checkpoints/  backbone.safetensors  config.json
+"""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sslcli.data.sources import absolute
+from sslcli.disk import write_whole
+from sslcli.errors import UserError
+
+RECIPE, ENVIRONMENT, METRICS, BACKBONE = "recipe.toml", "environment.json", "metrics.jsonl", "backbone.safetensors"
+PACKAGES = ("sslcli", "torch", "torchvision", "timm", "accelerate", "datasets", "numpy", "pillow", "safetensors")
+
+
+def free_folder(name: str, parent: Path = Path("runs")) -> Path:
+    """`runs/<name>`, or `runs/<name>-2` and so on when that is taken."""
+    number, folder = 2, parent / name.replace("/", "-")
+    first = folder.name
+    while folder.exists():
+        folder, number = parent / f"{first}-{number}", number + 1
+    return folder
+
+
+def create(folder: Path, recipe: str, environment: Mapping[str, Any]) -> Path:
+    """Make the folder of a new run in one move, so that it never stands without its recipe."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"{folder} is already there",
+            f"go on with it by: sslcli pretrain --resume {folder}, or name another folder with --output"
+            if (folder / RECIPE).exists()
+            else "name another folder with --output",
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    unfinished.mkdir()
+    (unfinished / RECIPE).write_text(recipe)
+    (unfinished / ENVIRONMENT).write_text(json.dumps(environment, indent=1))
+    os.replace(unfinished, folder)
+    return folder
+
+
+def placed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe whose paths hold from any folder, so that its run can be gone on with from anywhere."""
+    result = dict(document)
+    if Path(result.get("init", "")).exists() and result.get("init"):
+        result["init"] = str(Path(result["init"]).absolute())
+    for table, keys in {"data": ("train",), "probe": ("data", "train", "test")}.items():
+        if table in result:
+            result[table] = {name: absolute(value) if name in keys else value for name, value in result[table].items()}
+    return result
+
+
+def existing(folder: Path) -> Path:
+    """A run folder that can be gone on with."""
+    if not folder.is_dir():
+        raise UserError(f"there is no run at {folder}", "name the folder that sslcli pretrain printed")
+    if not (folder / RECIPE).is_file():
+        raise UserError(f"{folder} is no run: it holds no {RECIPE}", "name the folder that sslcli pretrain printed")
+    return folder
+
+
+def environment(*, data: Mapping[str, Any], plugins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What made this run: data, plugins, and a first session."""
+    return {"data": dict(data), "plugins": [dict(plugin) for plugin in plugins], "sessions": [session()]}
+
+
+def session() -> dict[str, Any]:
+    """When, with which command and which versions."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version_of(name) for name in PACKAGES},
+    }
+
+
+def version_of(package: str) -> str:
+    """The installed version, or a dash."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "-"
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What the run noted of itself."""
+    try:
+        noted: dict[str, Any] = json.loads((folder / ENVIRONMENT).read_text())
+        return noted
+    except (OSError, ValueError) as broken:
+        raise UserError(f"{folder / ENVIRONMENT} cannot be read: {broken}", "restore it from a backup") from broken
+
+
+def add_session(folder: Path) -> None:
+    """Note that the run was taken up again."""
+    noted = read_environment(folder)
+    noted["sessions"].append(session())
+    write_whole(folder / ENVIRONMENT, lambda path: path.write_text(json.dumps(noted, indent=1)))
+
+
+def refuse_changed_data(folder: Path, found: Mapping[str, Any]) -> None:
+    """A run goes on only with the pictures that it began with: the order of samples depends on them."""
+    began = read_environment(folder)["data"]
+    if (began["samples"], began["fingerprint"]) != (found["samples"], found["fingerprint"]):
+        raise UserError(
+            f"the data changed since this run began: {began['samples']} pictures from {began['train']!r} then "
+            f"(fingerprint {began['fingerprint'][:12]}), {found['samples']} from {found['train']!r} now "
+            f"({found['fingerprint'][:12]})",
+            f"restore the pictures, or start a new run from this one's weights: --set init={folder}",
+        )

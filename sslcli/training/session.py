@@ -1,0 +1,134 @@
+"""What one process needs to train by a recipe: Accelerate, the pictures, the context, and whom to tell."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+from accelerate.utils import ProjectConfiguration
+
+from sslcli.api import Context
+from sslcli.data.broken import BrokenCount
+from sslcli.data.loader import Loader
+from sslcli.data.sampler import BatchPlan
+from sslcli.data.source import Source
+from sslcli.data.sources import open_source
+from sslcli.errors import UserError, did_you_mean
+from sslcli.nn.batchnorm import synchronise_batch_norm
+from sslcli.nn.stored import load_into, load_state
+from sslcli.recipe.tables import Recipe
+from sslcli.training.building import build_backbone, build_pretraining, context_of
+from sslcli.training.loop import Loop, Probe, Reporter
+from sslcli.training.pretraining import Pretraining
+
+
+@dataclass(frozen=True)
+class Session:
+    """One process's part in training a recipe."""
+
+    recipe: Recipe
+    accelerator: Accelerator
+    source: Source
+    context: Context
+    report: Reporter
+
+    @classmethod
+    def open(cls, recipe: Recipe, report: Reporter, *, trackers: bool = True) -> "Session":
+        """Open the pictures; sizes that do not divide are refused before anything is built."""
+        accelerator = make_accelerator(recipe, trackers=trackers)
+        with accelerator.main_process_first():  # the index of a large folder is made once
+            source = open_source(recipe.data.train, recipe.data.split, max_megapixels=recipe.data.max_megapixels)
+        report.note(f"{recipe.data.train}: {source.said}")
+        batch_plan(recipe, len(source), accelerator)
+        context = context_of(recipe, samples=len(source), world_size=accelerator.num_processes)
+        return cls(recipe, accelerator, source, context, report)
+
+    def model(self, *, init: bool = True) -> Pretraining:
+        """The module to train, its backbone loaded from the recipe's `init` where it names one."""
+        backbone = build_backbone(self.recipe, self.context)
+        if self.recipe.init and init:
+            self.report.note(load_into(backbone, load_state(self.recipe.init)).text())
+        pretraining = build_pretraining(self.recipe, self.context, backbone)
+        if self.accelerator.num_processes > 1:
+            synchronise_batch_norm(pretraining)
+        if self.recipe.train.compile:
+            pretraining.compile_backbones()
+        return pretraining
+
+    def loop(self, pretraining: Pretraining, folder: Path, probe: Probe | None = None) -> Loop:
+        """The loop at its beginning."""
+        data = self.recipe.data
+        broken = BrokenCount(len(self.source), limit=data.broken_limit, policy=data.broken, warn=self.warn)
+        return Loop(self.recipe, self.context, self.accelerator, pretraining, folder, self.report, broken, probe)
+
+    def warn(self, text: str) -> None:
+        """Tell of something that is wrong, though the run goes on."""
+        self.report.note(f"warning: {text}")
+
+    def loader(self, pretraining: Pretraining) -> Loader:
+        """The loader of this process."""
+        return Loader(
+            self.source,
+            pretraining.views,
+            {group: self.context.views[group] for group in self.recipe.views},
+            batch_plan(self.recipe, len(self.source), self.accelerator),
+            data=self.recipe.data,
+            seed=self.recipe.train.seed,
+            pin=self.accelerator.device.type == "cuda",
+        )
+
+    def described(self) -> dict[str, Any]:
+        """The data of the run, as its environment notes them."""
+        return {"train": self.recipe.data.train, "samples": len(self.source), "fingerprint": self.source.fingerprint}
+
+
+def make_accelerator(recipe: Recipe, *, trackers: bool) -> Accelerator:
+    """Accelerate on what there is: its processes, its device, the recipe's precision."""
+    refuse_missing_trackers(recipe.train.trackers)
+    AcceleratorState._reset_state()  # a second run in this process may want another precision
+    return Accelerator(
+        mixed_precision=precision(recipe.train.precision),
+        log_with=list(recipe.train.trackers) or None if trackers else None,
+        project_config=ProjectConfiguration(project_dir=".", logging_dir="."),  # the run's folder, once it is there
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
+            InitProcessGroupKwargs(timeout=timedelta(hours=6)),  # the others wait while one process probes
+        ],
+    )
+
+
+def refuse_missing_trackers(names: Iterable[str]) -> None:
+    """Trackers must be known to Accelerate, and installed."""
+    known, installed = [str(name) for name in LOGGER_TYPE_TO_CLASS], [str(name) for name in get_available_trackers()]
+    for name in names:
+        if name not in known:
+            raise UserError(f"train.trackers: there is no tracker {name!r}", did_you_mean(name, known))
+        if name not in installed:
+            raise UserError(f"train.trackers: {name} is not installed", f"pip install {name}, or take it out")
+
+
+def precision(wanted: str) -> str:
+    """Accelerate's word for a precision; `auto` is bf16 where the GPU has it."""
+    cuda = torch.cuda.is_available()
+    if wanted == "fp16" and not cuda:
+        raise UserError("train.precision = 'fp16' needs a GPU", "use 'bf16' or 'fp32' on a CPU")
+    if wanted == "auto":
+        return "bf16" if cuda and torch.cuda.is_bf16_supported() else "no"
+    return "no" if wanted == "fp32" else wanted
+
+
+def batch_plan(recipe: Recipe, samples: int, accelerator: Accelerator) -> BatchPlan:
+    """Which samples this process sees, and when."""
+    return BatchPlan(
+        samples,
+        recipe.train.batch_size,
+        seed=recipe.train.seed,
+        rank=accelerator.process_index,
+        world_size=accelerator.num_processes,
+        accumulation=recipe.train.accumulation,
+    )

@@ -1,0 +1,110 @@
+"""`sslcli eval knn` as a person meets it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sslcli.cli import run
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features are kept in the folder of the test."""
+    monkeypatch.setenv("SSLCLI_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_report_names_run_data_features_and_accuracies(
+    picture_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["eval", "knn", "pixels", "--data", str(picture_folder), "--k", "1,5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "protocol  knn, votes weighted by exp(cosine / 0.07)"
+    assert lines[1] == "run       pixels: the pixels at 32 x 32"
+    assert "a fifth of each class is held out" in lines[2]
+    assert lines[3] == "features  20 + 4 x 3072, 2 classes"
+    assert lines[5].split() == ["run", "k", "top1", "top5"]
+    assert [line.split()[:2] for line in lines[6:]] == [["pixels", "1"], ["pixels", "5"]]
+    assert all(cell.endswith("%") for line in lines[6:] for cell in line.split()[2:])
+
+
+def test_baselines_are_the_random_start_and_the_pixels_on_the_same_pictures(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = str(tmp_path / "run")
+    assert run(["pretrain", str(tiny_recipe()), "--output", trained]) == 0
+    capsys.readouterr()
+    assert run(["eval", "knn", trained, "--k", "5", "--baselines", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [baseline["run"] for baseline in report["baselines"]] == [f"random:{trained}", "pixels"]
+    assert {baseline["data"] for baseline in report["baselines"]} == {report["data"]}
+
+
+def test_json_is_one_object_with_shares(picture_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["eval", "knn", "pixels", "--data", str(picture_folder), "--k", "5", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert list(report)[:4] == ["protocol", "run", "data", "results"]
+    assert (report["protocol"], report["run"]) == ("knn", "pixels")
+    (result,) = report["results"]
+    assert list(result) == ["k", "top1", "top5"]
+    assert 0 <= result["top1"] <= result["top5"] == 1.0
+
+
+def test_talk_goes_to_stderr(picture_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["eval", "knn", "pixels", "--data", str(picture_folder), "--json"])
+    assert "of 20 pictures of" in capsys.readouterr().err
+
+
+def test_a_training_and_a_test_set_can_be_named_apart(picture_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(picture_folder)
+    assert run(["eval", "knn", "pixels", "--train", folder, "--test", folder, "--k", "1", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["results"][0]["top1"] == 1.0
+    assert "the same pictures" in captured.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pixels"], "what to judge on is not said"),
+        (["pixels", "--data", "demo", "--k", "ten"], "--k ten: not whole numbers"),
+        (["pixels", "--data", "demo", "--k", "3000"], "k = 3000 is more than the 2713 training pictures"),
+        (["pixels", "--data", "demo", "--train", "demo"], "what to judge on is not clear"),
+        (["pixels", "--data", "demo", "--temperature", "0"], "the temperature must be above 0"),
+        (["pixels", "--data", "demo", "--pool", "max"], "max"),
+        (["runs/none", "--data", "demo"], "there is no runs/none"),
+        (["pixels", "--data", "parquet:nothing/*.parquet"], "nothing/*.parquet"),
+    ],
+)
+def test_mistakes_cost_exit_code_2_and_a_line_that_says_what_is_wrong(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["eval", "knn", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+
+
+def test_pictures_without_labels_cannot_be_judged_on(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in picture_folder.rglob("*.png"):
+        (flat / path.name).write_bytes(path.read_bytes())
+    assert run(["eval", "knn", "pixels", "--data", str(flat)]) == 2
+    assert "no labels" in capsys.readouterr().err
+
+
+def test_classes_that_the_training_set_lacks_are_named(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for source, name in (("ellipse", "elipse"), ("rectangle", "rectangle")):
+        (tmp_path / "other" / name).mkdir(parents=True)
+        for path in (picture_folder / source).iterdir():
+            (tmp_path / "other" / name / path.name).write_bytes(path.read_bytes())
+    assert run(["eval", "knn", "pixels", "--train", str(picture_folder), "--test", str(tmp_path / "other")]) == 2
+    captured = capsys.readouterr()
+    assert "class 'elipse'" in captured.err
+    assert "did you mean 'ellipse'?" in captured.err

@@ -1,0 +1,73 @@
+"""The sentinel tells healthy features from collapsed ones, in words."""
+
+import math
+
+import pytest
+import torch
+
+from sslcli.errors import COLLAPSED, Collapse
+from sslcli.recipe.tables import Sentinel as Options
+from sslcli.training.sentinel import Sentinel, health
+
+
+def test_the_effective_rank_of_equal_directions_is_their_number() -> None:
+    features = torch.eye(8).repeat(4, 1)
+    features = torch.cat([features, -features])
+    found = health(features)
+    assert found.effective_rank == pytest.approx(8.0)
+    assert found.spread == pytest.approx(1.0)
+
+
+def test_equal_features_have_no_spread() -> None:
+    assert health(torch.ones(16, 4)).spread == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_effective_rank_follows_its_definition() -> None:
+    features = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)) * torch.tensor([4.0, 2.0, 1.0, 0.5, 0.1])
+    unit = torch.nn.functional.normalize(features.double(), dim=1)
+    values = torch.linalg.svdvals(unit - unit.mean(0)).tolist()
+    shares = [value / sum(values) for value in values]
+    assert health(features).effective_rank == pytest.approx(math.exp(-sum(p * math.log(p) for p in shares)))
+
+
+def test_collapse_is_told_after_patience_and_not_before() -> None:
+    sentinel = Sentinel(Options(patience=3))
+    collapsed = torch.ones(16, 4) + 1e-6 * torch.randn(16, 4)
+    warnings = [sentinel.check_features(step, collapsed)[1] for step in (0, 1)]
+    assert all("all pictures get nearly the same vector" in warning for warning in warnings)
+    with pytest.raises(Collapse, match="collapsed") as caught:
+        sentinel.check_features(2, collapsed)
+    assert caught.value.exit_code == COLLAPSED
+
+
+def test_one_healthy_look_starts_the_count_again() -> None:
+    sentinel = Sentinel(Options(patience=2))
+    healthy, collapsed = torch.randn(32, 8, generator=torch.Generator().manual_seed(1)), torch.ones(32, 8)
+    sentinel.check_features(0, collapsed)
+    assert sentinel.check_features(1, healthy)[1] == ""
+    assert sentinel.check_features(2, collapsed)[1]
+
+
+def test_features_along_one_line_are_a_collapse() -> None:
+    line = torch.linspace(-1, 1, 32)[:, None] * torch.ones(1, 6)
+    assert "one direction only" in Sentinel(Options()).check_features(0, line)[1]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_part() -> None:
+    with pytest.raises(Collapse, match="mae is nan"):
+        Sentinel(Options()).check_loss(
+            9, {"loss": math.nan, "mae": math.nan, "other": 1.0}, "there is no checkpoint yet"
+        )
+
+
+def test_a_model_that_is_not_finite_is_not_saved() -> None:
+    layer = torch.nn.Linear(2, 2)
+    layer.bias.data[0] = math.inf
+    with pytest.raises(Collapse, match="bias"):
+        Sentinel(Options()).check_parameters(9, layer, "the last checkpoint is step-00000001")
+
+
+def test_a_sentinel_told_not_to_stop_only_warns() -> None:
+    sentinel = Sentinel(Options(stop=False, patience=1))
+    assert sentinel.check_features(0, torch.ones(8, 4))[1]
+    sentinel.check_loss(0, {"loss": math.nan}, "")

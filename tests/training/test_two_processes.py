@@ -1,0 +1,68 @@
+"""One process with a batch of 2N and two with N each train the same model."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LOSSES = {
+    "mae": {"name": "mae", "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
+    "moco_v3": {"name": "moco_v3", "hidden": 32, "output": 16},
+    "simclr": {"name": "simclr"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_two_processes_train_what_one_trains(
+    tmp_path: Path,
+    tiny_recipe: Callable[..., Path],
+    run_sslcli: Callable[..., Any],
+    loss: str,
+    nearly_equal: Callable[..., None],
+) -> None:
+    recipe = tiny_recipe(loss=[LOSSES[loss]], backbone={"patch_size": 4}, optimizer={"name": "sgd", "lr": 0.05})
+    for name, processes in (("one", 1), ("two", 2)):
+        done = run_sslcli("pretrain", recipe, "--output", name, "--processes", processes, "--set", "train.epochs=1.4")
+        assert (done.returncode, done.stdout) == (0, f"{name}\n"), done.stderr
+    nearly_equal(tmp_path / "one", tmp_path / "two", atol=2e-5)
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_goes_on_with_one(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], run_sslcli: Callable[..., Any], nearly_equal: Callable[..., None]
+) -> None:
+    recipe = tiny_recipe(
+        optimizer={"name": "sgd", "lr": 0.05}, train={"epochs": 2.0}, checkpoint={"every_steps": 3, "keep": 9}
+    )
+    assert run_sslcli("pretrain", recipe, "--output", "two", "--processes", 2).returncode == 0
+    assert run_sslcli("pretrain", recipe, "--output", "one").returncode == 0
+    for path in (tmp_path / "two" / "checkpoints").glob("step-00000006/*"):
+        path.unlink()  # the last checkpoint is lost, the one of step 3 is there
+    done = run_sslcli("pretrain", "--resume", "two")
+    assert done.returncode == 0, done.stderr
+    assert "skipping the damaged checkpoint" in done.stderr
+    assert "going on from step 3 of 6" in done.stderr
+    nearly_equal(tmp_path / "one", tmp_path / "two", atol=2e-5)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_others(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], run_sslcli: Callable[..., Any]
+) -> None:
+    (tmp_path / "dying.py").write_text(
+        "import os\n"
+        "from sslcli.api import Loss, LossOptions, hookimpl\n"
+        "import torch\n"
+        "class Dying(torch.nn.Module):\n"
+        "    def __init__(self, options, context): super().__init__()\n"
+        "    def forward(self, step):\n"
+        "        os.environ['RANK'] == '1' and os._exit(9)\n"
+        "        return step.student('global').pooled.mean()\n"
+        "@hookimpl\n"
+        "def sslcli_losses(): yield Loss('dying', LossOptions, 'dying:Dying')\n"
+    )
+    recipe = tiny_recipe(loss=[{"name": "dying"}])
+    done = run_sslcli("pretrain", recipe, "--plugin", tmp_path / "dying.py", "--processes", 2, timeout=120)
+    assert done.returncode != 0
