@@ -1,10 +1,8 @@
 """Batch norm over the batches of all processes, on any device; PyTorch's own refuses the CPU."""
 
-from typing import TypeVar
-
 import torch
 import torch.nn.functional as F
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -12,19 +10,19 @@ from sslcli.errors import UserError
 from sslcli.nn.gather import sum_with_gradient, world
 from sslcli.nn.precision import in_full_precision
 
-M = TypeVar("M", bound=nn.Module)
 PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-class SynchronisedBatchNorm(nn.SyncBatchNorm):
+class SynchronisedBatchNorm(_BatchNorm):
     """Batch norm whose statistics are those of the joined batch; same parameters, buffers and names as batch norm.
 
-    On a GPU this is PyTorch's kernel, elsewhere sums over ranks that have a gradient.
+    No kind of PyTorch's SyncBatchNorm, which data parallelism refuses on a CPU.
     """
 
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of axes will do."""
+
     def forward(self, input: Tensor) -> Tensor:
-        if input.device.type != "cpu":
-            return super().forward(input)
         if not self.training or world() == 1:
             return self.alone(input)
         normed, mean, variance, count = normalise_jointly(input, self.eps)
@@ -81,13 +79,17 @@ def normalise_jointly(input: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor
     return centred * (variance + eps).rsqrt().view(shape), mean.detach(), variance.detach(), count
 
 
-def synchronise_batch_norm(module: M) -> M | SynchronisedBatchNorm:
+def synchronise_batch_norm(module: nn.Module) -> nn.Module:
     """The module with every batch norm in it made synchronised, when more than one process trains.
 
-    Changes the module in place and returns it; a module that is itself a batch norm is replaced.
+    On a GPU by PyTorch's kernel, elsewhere by sums over ranks that have a gradient. Changes the module in place and
+    returns it; a module that is itself a batch norm is replaced.
     """
     if world() == 1:
         return module
+    if torch.accelerator.is_available():
+        converted: nn.Module = convert_sync_batchnorm(module)
+        return converted
     if isinstance(module, _BatchNorm):
         return synchronised(module)
     for name, child in module.named_children():
@@ -114,7 +116,7 @@ def twin_of(norm: _BatchNorm) -> type[SynchronisedBatchNorm]:
     """Which twin a batch norm needs; refuses one with a forward of its own, which would be lost."""
     if isinstance(norm, BatchNormAct2d):
         return SynchronisedBatchNormAct
-    if type(norm) in (*PLAIN, nn.SyncBatchNorm):
+    if type(norm) in PLAIN:
         return SynchronisedBatchNorm
     raise UserError(
         f"batch norm of type {type(norm).__name__} cannot be synchronised over processes",

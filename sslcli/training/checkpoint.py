@@ -46,13 +46,14 @@ class Checkpoints:
     def save(self, step: int, saved: Saved) -> Path:
         """Write a checkpoint; a failed one leaves the ones before it as they were."""
         final = self.folder / f"step-{step:08d}"
-        if final.exists():
+        if final.exists() and not damage_of(final):
             return final
         unfinished = self.folder / f"{UNFINISHED}{final.name}"
         try:
             self.discard_unfinished()
             unfinished.mkdir(parents=True)
             write_files(unfinished, saved)
+            shutil.rmtree(final, ignore_errors=True)  # a damaged one, if any
             os.rename(unfinished, final)
             sync(self.folder)
         except (OSError, SafetensorError) as failure:

@@ -1,5 +1,6 @@
 """What one process needs to train by a recipe: Accelerate, the pictures, the context, and whom to tell."""
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -90,8 +91,10 @@ class Session:
 def make_accelerator(recipe: Recipe, *, trackers: bool) -> Accelerator:
     """Accelerate on what there is: its processes, its device, the recipe's precision."""
     refuse_missing_trackers(recipe.train.trackers)
+    warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # Accelerate knows no other word for it yet
     AcceleratorState._reset_state()  # a second run in this process may want another precision
     return Accelerator(
+        cpu=not torch.accelerator.is_available(),  # unless told, Accelerate starts no process group on a CPU
         mixed_precision=precision(recipe.train.precision),
         log_with=list(recipe.train.trackers) or None if trackers else None,
         project_config=ProjectConfiguration(project_dir=".", logging_dir="."),  # the run's folder, once it is there

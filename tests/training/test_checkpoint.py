@@ -96,6 +96,13 @@ def test_a_save_that_was_killed_halfway_is_cleaned_up_by_the_next(tmp_path: Path
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["step-00000001", "step-00000003"]
 
 
+def test_a_damaged_checkpoint_is_written_again_when_its_step_comes(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    (checkpoints.save(2, saved(2)) / "model.safetensors").write_bytes(b"damaged")
+    checkpoints.save(2, saved(2))
+    assert newest_step(tmp_path) == 2
+
+
 def test_a_checkpoint_holds_no_pickle(tmp_path: Path) -> None:
     folder = Checkpoints(tmp_path, keep=1).save(1, saved(1))
     assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
