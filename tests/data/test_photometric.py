@@ -12,7 +12,7 @@ from sslcli.api import Context
 from sslcli.data import colour
 from sslcli.data.blur import blur, blur_matrix
 from sslcli.data.draws import stack_draws, view_generator
-from sslcli.data.erasing import Erasing, fill_noise, inside
+from sslcli.data.erasing import Erasing, fill_noise, inside, normal
 from sslcli.data.jitter import ColourJitter, jitter_exactly, twist, twist_matrices
 from sslcli.data.photometric import Photometric, to_images
 from sslcli.data.selected import where_drawn
@@ -194,6 +194,12 @@ def test_noise_fills_the_box_only_and_is_normal(images):
 def test_noise_of_a_key_does_not_depend_on_the_rest_of_the_batch(images):
     box, key = torch.tensor([[0, 0, 6, 6]] * 6), torch.arange(6) + 100
     assert torch.equal(fill_noise(images, box, key)[4:5], fill_noise(images[4:5], box[4:5], key[4:5]))
+
+
+def test_noise_is_that_of_the_whole_image_as_a_gpu_computes_it(images):
+    box, key = torch.tensor([[0, 0, 6, 6], [3, 2, 4, 9]] * 3), torch.arange(6) + 100
+    whole = normal(key[:, None], torch.arange(3 * 12 * 12)).view_as(images)
+    assert torch.equal(fill_noise(images, box, key), whole.where(inside(box, 12), images))
 
 
 @pytest.mark.parametrize(
