@@ -6,7 +6,7 @@
   is a recipe, and checked.
 * `console`: lines that begin with `$ sslcli` (or `$ NAME=value sslcli`) are run by the shell and must end well; the
   rest is for the reader. A backslash at the end goes on in the next line.
-* `console no-run`, and anything else, is for the reader.
+* Any of them with `no-run` after it, and anything else, is for the reader.
 """
 
 import os
@@ -54,12 +54,13 @@ def blocks(page: Path) -> Iterator[Block]:
 
 def commands(block: Block) -> Iterator[str]:
     """The command lines of a console block that are to be run."""
-    if block.flag != "no-run":
-        yield from (found["line"].replace("\\\n", " ") for found in COMMAND.finditer(block.text))
+    yield from (found["line"].replace("\\\n", " ") for found in COMMAND.finditer(block.text))
 
 
 def perform(block: Block, names: dict[str, Any], page: Path) -> None:
     """Do what a block asks for, in the current folder."""
+    if block.flag == "no-run":
+        return
     if block.file:
         Path(block.file).parent.mkdir(parents=True, exist_ok=True)
         Path(block.file).write_text(block.text)
@@ -132,7 +133,12 @@ def test_a_page_is_taken_apart_as_it_says(tmp_path: Path) -> None:
         ("toml", "", 8),
     ]
     assert found[2].file == "b.toml"
-    assert list(commands(found[1])) == []
+    assert list(commands(found[1])) == ["sslcli a"]
+
+
+def test_what_is_for_the_reader_is_not_run(tmp_path: Path) -> None:
+    perform(Block("python", "no-run", "1 / 0\n", 1), {}, tmp_path)
+    perform(Block("console", "no-run", "$ sslcli plugins show x\n", 1), {}, tmp_path)
 
 
 def test_commands_are_told_from_their_output() -> None:
