@@ -13,7 +13,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -39,7 +38,7 @@ def make_loop(recipe_name: str) -> tuple[Loop, list[Batch]]:
     """A loop at its start, and a few batches of its recipe."""
     session = Session.open(load_recipe(recipe_name, ["data.workers=0"]), Silent(), trackers=False)
     pretraining = session.model()
-    loop = session.loop(pretraining, Path())
+    loop = session.loop(pretraining)
     return loop, [batch.to(session.accelerator.device) for batch in session.loader(pretraining).batches(0, 3)]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST_NAMES = 20  # in a hint
 DONE, FAILED, USER_CAN_MEND, COLLAPSED, PREEMPTED, INTERRUPTED = 0, 1, 2, 3, 75, 130
 
 
@@ -35,10 +36,18 @@ class Collapse(SslcliError):
     exit_code = COLLAPSED
 
 
+class Interrupted(SslcliError):
+    """Ctrl-C, in a command that has nothing to save."""
+
+    exit_code = INTERRUPTED
+
+
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """`did you mean 'patch_size'?`, or the known names when none is close, or nothing when there are none."""
+    """`did you mean 'patch_size'?`, or the known names when none is close, as far as a person would read them."""
     names = sorted(known)
     close = get_close_matches(wrong, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"known: {', '.join(names)}" if names else ""
+    listed = names[:MOST_NAMES]
+    more = f" and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
+    return f"known: {', '.join(listed)}{more}" if names else ""

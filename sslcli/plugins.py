@@ -84,10 +84,8 @@ class Registry:
 def clash(kind: str, name: str, plugins: Sequence[Plugin]) -> UserError:
     """The error for a name that two plugins offer."""
     said = " and ".join(f"{plugin.package} {plugin.version}" for plugin in plugins)
-    return UserError(
-        f"two plugins offer the {kind} '{name}': {said}",
-        f"block one of them, for example SSLCLI_BLOCK={plugins[-1].name}",
-    )
+    ways = " or ".join(f"SSLCLI_BLOCK={plugin.name}" for plugin in plugins)
+    return UserError(f"two plugins offer the {kind} '{name}': {said}", f"block one of them: {ways}")
 
 
 def load_registry(files: Sequence[Path] = ()) -> Registry:

@@ -93,7 +93,7 @@ def tell_usage(problem: Any) -> int:
     if type(problem).__name__ == "NoArgsIsHelpError":
         print(problem.format_message(), file=sys.stderr)
         return USER_CAN_MEND
-    message = problem.format_message().rstrip(".")
+    message = " ".join(problem.format_message().split()).rstrip(".").replace("Value error, ", "")  # pydantic's word
     context = getattr(problem, "ctx", None)
     hint = f"see '{context.command_path} --help'" if context else ""
     return tell_error(message[:1].lower() + message[1:], hint, USER_CAN_MEND)

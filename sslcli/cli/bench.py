@@ -27,11 +27,12 @@ def bench(
     sslcli bench quickstart
     sslcli bench mae/vit_base-imagenet-800ep --set data.train=./pictures --set train.batch_size=64 --json
     """
-    from sslcli.cli.progress import reporter
     from sslcli.recipe import load_recipe
-    from sslcli.training import bench as training
 
     chosen = load_recipe(recipe, overrides or [], plugin_files=plugin_files or [])
+    from sslcli.cli.progress import reporter
+    from sslcli.training import bench as training  # brings torch: a wrong recipe is told before
+
     found = training.bench(chosen, steps=steps, warmup=warmup, report=reporter(quiet=json))
     if json:
         print_json(found)

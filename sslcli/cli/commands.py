@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
-from sslcli.errors import UserError, did_you_mean
+from sslcli.errors import Interrupted, UserError, did_you_mean
 
 COMMANDS = {  # name -> what it does, as `sslcli --help` says it; the file is sslcli/cli/<name>.py
     "pretrain": "Train a backbone by a recipe, or go on with a run.",
@@ -39,6 +39,13 @@ class CommandGroup(TyperGroup):
         if ctx.resilient_parsing:  # the shell asks for completions
             return None
         raise UserError(f"unknown command '{cmd_name}'", did_you_mean(cmd_name, self.list_commands(ctx)))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C is told like other errors, where typer would leave without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted") from None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The part of `--help` that lists the commands, without importing one."""

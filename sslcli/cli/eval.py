@@ -49,11 +49,16 @@ def knn(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also judge the run's own random start and raw pixels.")
     ] = False,
+    broken_limit: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of pictures that may be unreadable; they are left out.")
+    ] = 0.01,
     processes: Annotated[int, typer.Option(min=1, help="Processes that extract features, one a GPU.")] = 1,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features, and use kept ones.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object; accuracies are shares.")] = False,
 ) -> None:
-    """Judge a backbone by its nearest neighbours: the classes of the k nearest training pictures vote.
+    """Judge a backbone by its nearest neighbours.
+
+    Of each picture that is tested, the k nearest training pictures vote for their classes. No training is done.
 
     \b
     sslcli eval knn runs/quickstart --baselines
@@ -61,12 +66,11 @@ def knn(
     sslcli eval knn timm:vit_small_patch16_224.dino --train parquet:train.parquet --test parquet:test.parquet
     sslcli eval knn random:quickstart --data demo
     """
+    ks = numbers(k) if k else None  # looked at before torch takes its seconds
     from sslcli.evaluation.judging import KnnOptions, Sets, judge_baselines, judge_knn
 
-    options, sets = (
-        KnnOptions(numbers(k) if k else None, temperature, pool.value, processes, cache),
-        Sets(data, train, test),
-    )
+    options = KnnOptions(ks, temperature, pool.value, processes, cache, broken_limit)
+    sets = Sets(data, train, test)
     report = judge_knn(run, sets, options, note=talk)
     others = judge_baselines(run, sets, options, note=talk) if baselines else []
     if json:

@@ -1,5 +1,6 @@
 """`sslcli pretrain`: train by a recipe, or go on with a run."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,11 +43,16 @@ def pretrain(
     sslcli pretrain mae/tiny --data ./pictures --set train.epochs=50 --output runs/mine
     sslcli pretrain --resume runs/mine
     """
-    from sslcli.training.launch import inside_a_launch, launch
-
-    chosen = load(recipe, resume, data, overrides or [], plugin_files or [])
     if resume is not None and output is not None:
         raise UserError("--output and --resume exclude each other", "a resumed run stays in its folder")
+    chosen = load(recipe, resume, data, overrides or [], plugin_files or [])
+    from sslcli.training.launch import (
+        inside_a_launch,
+        join_slurm,
+        launch,
+    )  # brings torch: a wrong recipe is told before
+
+    join_slurm(os.environ)
     if processes > 1 and not inside_a_launch():
         return launch(without_processes(sys.argv[1:]), processes)
     return work(chosen, resume=resume, output=output, dry_run=dry_run, quiet=quiet, json=json)
@@ -55,19 +61,25 @@ def pretrain(
 def load(recipe: str | None, resume: Path | None, data: str | None, overrides: list[str], plugins: list[Path]) -> Any:
     """The recipe to train by: the one named, or the one that the run was made by."""
     from sslcli.recipe import load_recipe
-    from sslcli.training.runs import RECIPE, existing
 
     if (recipe is None) == (resume is None):
-        raise UserError("name a recipe, or a run with --resume", "see 'sslcli recipe list' for recipes")
+        raise UserError("name either a recipe, or a run with --resume", "see 'sslcli recipe list' for recipes")
     if resume is not None and overrides:
         raise UserError(
             "--set does not go with --resume: a run goes on as it began",
             f"start a new run from its weights: sslcli pretrain RECIPE --set init={resume} --set …",
         )
     spec = [f"data.train={toml_string(data)}"] if data is not None else []
-    reference = recipe if resume is None else existing(resume) / RECIPE
+    reference = recipe if resume is None else recipe_of(resume)
     assert reference is not None
     return load_recipe(reference, [*spec, *overrides], plugin_files=plugins)
+
+
+def recipe_of(run: Path) -> Path:
+    """The recipe that a run was made by."""
+    from sslcli.training.runs import RECIPE, existing
+
+    return existing(run) / RECIPE
 
 
 def toml_string(text: str) -> str:
@@ -84,21 +96,26 @@ def work(recipe: Any, *, resume: Path | None, output: Path | None, dry_run: bool
     from sslcli.training.pretrain import rehearse
     from sslcli.training.pretrain import resume as go_on
 
-    report = reporter(quiet=quiet)
+    report = reporter(quiet=quiet or not first_process())  # the others tell of warnings only
     try:
         if dry_run:
-            return print_plan(rehearse(recipe, report=report), json=json)
+            return print_plan(rehearse(recipe, report=report, make_probe=make_probe), json=json)
         if resume is not None:
             folder = go_on(recipe, resume, report=report, make_probe=make_probe)
         else:
             folder = train(recipe, folder=output, report=report, make_probe=make_probe)
     finally:
         report.close()
-    if json:
+    if json and first_process():
         print_json({"run": str(folder), "recipe": recipe.name, "last": report.last})
-    else:
+    elif first_process():
         print(folder)
     return 0
+
+
+def first_process() -> bool:
+    """Whether this process speaks for the others that a launcher started with it."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def print_plan(plan: dict[str, Any], *, json: bool) -> int:

@@ -46,8 +46,7 @@ class Bar(Lines):
     def __init__(self) -> None:
         super().__init__()
         self.bar = Progress(
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total}"),
+            BarColumn(bar_width=10),
             TextColumn("{task.description}", markup=False),
             console=Console(stderr=True),
         )
@@ -57,12 +56,15 @@ class Bar(Lines):
         """Move the bar; a record without a loss (a probe) is told as a line."""
         self.last |= record
         if self.task is None:
-            self.task = self.bar.add_task("", total=context.steps)
+            self.task = self.bar.add_task(f"0/{context.steps}", total=context.steps)
             self.bar.start()
+        text = summary(record, context)
         if "loss" in record:
-            self.bar.update(self.task, completed=record["step"], description=summary(record, context))
+            self.bar.update(
+                self.task, completed=record["step"], description=f"{record['step']}/{context.steps}  {text}"
+            )
         else:
-            self.note(f"step {record['step']}  {summary(record, context)}")
+            self.note(f"step {record['step']}/{context.steps}  {text}")
 
     def note(self, text: str) -> None:
         """A line above the bar."""
@@ -81,12 +83,13 @@ def reporter(*, quiet: bool) -> Lines:
 def summary(record: Mapping[str, Any], context: Context) -> str:
     """Epoch, losses, rate, speed and what is left, in one line."""
     parts = [f"epoch {record['epoch']:.2f}"]
-    parts += [f"{name} {record[name]:.4f}" for name in ("loss",) if name in record]
-    parts += [f"{name} {value:.4f}" for name, value in record.items() if name not in HIDDEN]
     if "images_per_second" in record:
         speed = record["images_per_second"]
         left = (context.steps - record["step"]) * context.batch_size / max(speed, 1e-9)
-        parts += [f"lr {record['lr']:.2e}", f"{speed:.0f} images/s", f"{duration(left)} left"]
+        parts += [f"{duration(left)} left", f"{speed:.0f} images/s"]
+    parts += [f"loss {record['loss']:.4f}"] if "loss" in record else []
+    parts += [f"{name} {value:.4f}" for name, value in record.items() if name not in HIDDEN]
+    parts += [f"lr {record['lr']:.2e}"] if "lr" in record else []
     return "  ".join(parts)
 
 

@@ -10,15 +10,22 @@ class BrokenCount:
     """Counts the different broken pictures that one process has met.
 
     At most `limit`, a share of the set, may be broken; one picture is always allowed, unless the limit is 0, so that a
-    small set does not stop at its first. With `policy="stop"` the first one stops the run.
+    small set does not stop at its first. With `policy="stop"` the first one stops the run. `knob` is what the user
+    turns to change the limit.
     """
 
     def __init__(
-        self, samples: int, *, limit: float, policy: Literal["skip", "stop"], warn: Callable[[str], None]
+        self,
+        samples: int,
+        *,
+        limit: float,
+        warn: Callable[[str], None],
+        policy: Literal["skip", "stop"] = "skip",
+        knob: str = "data.broken_limit",
     ) -> None:
         self.samples = samples
         self.allowed = max(int(limit * samples), 1) if limit else 0
-        self.limit = limit
+        self.limit, self.knob = limit, knob
         self.policy = policy
         self.warn = warn
         self.paths: set[str] = set()
@@ -36,6 +43,6 @@ class BrokenCount:
             raise RunError(f"cannot read {path}: {reason}", 'mend or remove it, or set data.broken = "skip"')
         if len(self.paths) > self.allowed:
             message = f"{len(self.paths)} of {self.samples} pictures cannot be read, the last is {path}: {reason}"
-            limit = f"data.broken_limit = {self.limit:g} allows {self.allowed}"
+            limit = f"{self.knob} = {self.limit:g} allows {self.allowed}"
             raise RunError(message, f"{limit}; remove the broken pictures, or raise the limit")
         self.warn(f"skipped a picture that cannot be read: {path}: {reason}")

@@ -101,8 +101,9 @@ def demo_splits(*, max_megapixels: float) -> Splits:
 
 @contextmanager
 def told(spec: str, hint: str = "") -> Iterator[None]:
-    """What goes wrong in `datasets`, told as the user's error; its progress bars only on a terminal."""
-    silent = datasets.are_progress_bars_disabled()
+    """What goes wrong in `datasets`, told once, as the user's error; its progress bars only on a terminal."""
+    silent, verbosity = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it logs what it then raises
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     try:
@@ -116,6 +117,7 @@ def told(spec: str, hint: str = "") -> Iterator[None]:
     except Exception as error:  # over bad input datasets raises almost anything: TarError, IndexError, its own
         raise UserError(f"cannot read {spec}: {first_line(error.__cause__ or error)}", hint) from error
     finally:
+        datasets.logging.set_verbosity(verbosity)
         if not silent:
             datasets.enable_progress_bars()
 

@@ -22,7 +22,6 @@ from sslcli.evaluation.vote import KnnResult, check_ks, knn
 from sslcli.training.runs import RECIPE
 
 USUAL_KS = (10, 20, 100)
-BROKEN_LIMIT = 0.01
 Note = Callable[[str], None]
 
 
@@ -47,6 +46,7 @@ class KnnOptions:
     pool: Pool = "auto"
     processes: int = 1
     cache: bool = True
+    broken_limit: float = 0.01  # the share of pictures that may be left out because they cannot be read
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def judge_knn(
     check_temperature(options.temperature)
     subject = open_subject(run, options.pool, note=note)
     judged = open_sets(sets or sets_of(subject.recipe))
-    ks = chosen_ks(options.ks, len(judged.train))
+    if options.ks is not None:
+        check_ks(options.ks, len(judged.train))
     tables = tables_of(subject, (judged.train, judged.test), options, note)
     train, test = (table.features for table in tables)
     if subject.centred:
@@ -90,7 +91,7 @@ def judge_knn(
         labels[0],
         test,
         labels[1],
-        ks=ks,
+        ks=options.ks or usual_ks(len(train)),
         temperature=options.temperature,
         classes=len(judged.classes),
         device=best_device(),
@@ -139,12 +140,9 @@ def open_sets(sets: Sets) -> Judged:
     return open_judged(sets.data, sets.train, sets.test)
 
 
-def chosen_ks(ks: tuple[int, ...] | None, samples: int) -> tuple[int, ...]:
-    """The numbers of neighbours that were asked for, or those usual ones that the training set allows."""
-    if ks is None:
-        return tuple(k for k in USUAL_KS if k <= samples) or (samples,)
-    check_ks(ks, samples)
-    return ks
+def usual_ks(samples: int) -> tuple[int, ...]:
+    """The usual numbers of neighbours, as far as so many training pictures could be read."""
+    return tuple(k for k in USUAL_KS if k <= samples) or (samples,)
 
 
 def tables_of(subject: Subject, sources: Sequence[Source], options: KnnOptions, note: Note) -> list[Table]:
@@ -158,8 +156,14 @@ def tables_of(subject: Subject, sources: Sequence[Source], options: KnnOptions, 
         if options.cache:
             kept.write(keys[number], table, note=note)
     whole = [table for table in tables if table is not None]
-    for source, table in zip(sources, whole, strict=True):
-        BrokenCount(len(source), limit=BROKEN_LIMIT, policy="skip", warn=note).add(table.broken)
+    broken = BrokenCount(
+        sum(map(len, sources)),
+        limit=options.broken_limit,
+        warn=lambda text: note(f"warning: {text}"),
+        knob="--broken-limit",
+    )
+    for table in whole:
+        broken.add(table.broken)
     return whole
 
 

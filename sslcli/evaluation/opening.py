@@ -47,7 +47,7 @@ def open_subject(run: str, pool: Pool = "auto", *, note: Note = lambda line: Non
     path = Path(run).expanduser()
     if path.is_dir():
         return of_folder(run, path, pool, note)
-    if path.is_file():
+    if path.suffix == ".safetensors" and path.is_file():
         return of_weights(run, path, pool)
     raise not_found(run, path)
 
@@ -193,6 +193,8 @@ def not_found(run: str, path: Path) -> UserError:
     form, colon, _ = run.partition(":")
     if colon and "/" not in form:
         return UserError(f"no such form of a RUN: {form}:", did_you_mean(form, ["timm", "random"]) or FORMS)
+    if path.is_file():
+        return UserError(f"{run} is no backbone", FORMS)
     nearby = [str(path.with_name(other.name)) for other in path.parent.iterdir()] if path.parent.is_dir() else []
     close = did_you_mean(str(path), [*nearby, "pixels"])
     return UserError(f"there is no {run}", close if close.startswith("did") else FORMS)

@@ -37,10 +37,10 @@ class KnnProbe:
         check_ks(probe.k, len(self.judged.train))
         self.parts = {"train": self.judged.train, "test": self.judged.test}
         self.held: dict[str, list[Crops]] = {}
-        self.broken = {
-            part: BrokenCount(len(source), limit=data.broken_limit, policy=data.broken, warn=note)
-            for part, source in self.parts.items()
-        }
+        pictures = sum(map(len, self.parts.values()))
+        self.broken = BrokenCount(
+            pictures, limit=data.broken_limit, policy=data.broken, warn=lambda text: note(f"warning: {text}")
+        )
 
     def score(self, backbone: Backbone) -> dict[str, float]:
         """Shares right: `knn_top1` and `knn_top5` for the recipe's first k, `knn_top1_k100` and so on for others."""
@@ -64,7 +64,7 @@ class KnnProbe:
         """Features and labels of one part, by the backbone as it stands, where it stands."""
         device = next(backbone.parameters()).device
         table = encode(Pooled(backbone, self.evaluation.pool), self.crops(part), self.card, device=device)
-        self.broken[part].add(table.broken)
+        self.broken.add(table.broken)
         return table.features, labels_of(self.parts[part], table)
 
     def crops(self, part: str) -> Iterator[Crops]:

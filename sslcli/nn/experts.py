@@ -39,7 +39,7 @@ class Experts(nn.Module):
         self.experts = nn.ModuleList(deepcopy(mlp) for _ in range(count))
         self.routing = routing
         self.columns: Mapping[str, Tensor] | None = None  # set by the backbone before each forward
-        self.losses: dict[str, Tensor] = {}  # of the last forward
+        self.losses: dict[str, list[Tensor]] = {}  # of every forward with a gradient since `forget_routing`
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The gated sum of the experts' outputs."""
@@ -47,7 +47,9 @@ class Experts(nn.Module):
         expected = (*tokens.shape[:-1], len(self.experts))
         if tuple(route.gates.shape) != expected:
             raise ValueError(f"{type(self.routing).__name__} gave gates {tuple(route.gates.shape)}, not {expected}")
-        self.losses = dict(route.losses)
+        if torch.is_grad_enabled():
+            for name, term in route.losses.items():
+                self.losses.setdefault(name, []).append(term)
         return dispatch(tokens.flatten(0, -2), route.gates.flatten(0, -2), self.experts).view_as(tokens)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -65,16 +67,17 @@ def dispatch(tokens: Tensor, gates: Tensor, experts: nn.ModuleList) -> Tensor:
 
 
 def install_routing(
-    backbone: Backbone, build_routing: Callable[[], nn.Module], blocks: Sequence[int], experts: int
+    backbone: Backbone, build_routing: Callable[[int], nn.Module], blocks: Sequence[int], experts: int
 ) -> None:
-    """Put experts, with a routing of their own, into each of `blocks`; negative ones count from the end."""
+    """Put experts, with a routing `build_routing(block)`, into each of `blocks`; negative ones count from the end."""
     if "experts" not in backbone.abilities:
         raise UserError(
             f"the backbone {type(backbone).__name__} cannot hold experts, which a [routing] asks for",
             "choose a backbone with the ability 'experts', such as vit",
         )
     for block in blocks_of(backbone, blocks):
-        backbone.replace_mlp(block, lambda mlp: Experts(mlp, build_routing(), experts))
+        routing = build_routing(block)
+        backbone.replace_mlp(block, lambda mlp, routing=routing: Experts(mlp, routing, experts))  # type: ignore[misc]
 
 
 def blocks_of(backbone: Backbone, blocks: Sequence[int]) -> list[int]:
@@ -99,9 +102,15 @@ def experts_in(module: nn.Module) -> Iterator[tuple[str, Experts]]:
             yield name, part
 
 
+def forget_routing(module: nn.Module) -> None:
+    """Forget what the routings of a network wanted minimised so far: a new step begins."""
+    for _, part in experts_in(module):
+        part.losses = {}
+
+
 def routing_losses(module: nn.Module) -> Tensor:
-    """The sum of what the routings of a network want minimised, from their last forward; zero where there are none."""
-    terms = [term for _, part in experts_in(module) for term in part.losses.values()]
+    """The sum over the layers of what their routings want minimised; zero where there are none."""
+    terms = [term for _, term in routing_terms(module)]
     if terms:
         return torch.stack(terms).sum()
     parameter = next(module.parameters(), None)
@@ -111,7 +120,13 @@ def routing_losses(module: nn.Module) -> Tensor:
 def routing_parts(module: nn.Module) -> dict[str, Tensor]:
     """The same terms by name, each the mean over the layers, without gradient: for the log."""
     named: dict[str, list[Tensor]] = {}
-    for _, part in experts_in(module):
-        for name, term in part.losses.items():
-            named.setdefault(name, []).append(term.detach())
+    for name, term in routing_terms(module):
+        named.setdefault(name, []).append(term.detach())
     return {name: torch.stack(terms).mean() for name, terms in named.items()}
+
+
+def routing_terms(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Each term of each layer, the mean over the forwards of the step: more crops do not make it heavier."""
+    for _, part in experts_in(module):
+        for name, terms in part.losses.items():
+            yield name, torch.stack(terms).mean()

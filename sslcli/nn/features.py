@@ -44,12 +44,14 @@ class Features:
         return Features(self.tokens.detach(), self.normed.detach(), self.prefix, self.pooled.detach())
 
     @staticmethod
-    def stack(features: "list[Features]") -> "Features":
-        """Several crops of `[B, ...]` to one group of `[crops, B, ...]`."""
+    def cat(features: "list[Features]") -> "Features":
+        """Groups of crops `[crops, B, ...]` one after the other; a single one as it is."""
         first = features[0]
+        if len(features) == 1:
+            return first
         return Features(
-            torch.stack([f.tokens for f in features]),
-            torch.stack([f.normed for f in features]),
+            torch.cat([f.tokens for f in features]),
+            torch.cat([f.normed for f in features]),
             first.prefix,
-            torch.stack([f.pooled for f in features]),
+            torch.cat([f.pooled for f in features]),
         )

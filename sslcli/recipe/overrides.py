@@ -145,7 +145,7 @@ def find_entry(entries: list[Any], path: KeyPath, keys: tuple[str, ...]) -> tupl
     if keys[0].isdecimal():
         if int(keys[0]) < len(entries):
             return int(keys[0]), keys[1:]
-        raise Refused(f"{dotted(path)} has {len(entries)} entries, counted from 0; there is no {keys[0]}")
+        raise Refused(f"{dotted(path)} has no entry {keys[0]}: there are {len(entries)}, counted from 0")
     names = [entry.get("name") if isinstance(entry, dict) else None for entry in entries]
     for length in range(len(keys), 0, -1):  # names have dots: loss.mugs.instance.weight
         name = ".".join(keys[:length])

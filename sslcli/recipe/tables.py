@@ -93,6 +93,7 @@ class Train(Options):
     accumulation: Count = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = False
+    crops_together: bool = True  # false: each crop has a forward of its own, and batch norm its own statistics
     seed: int = 0
     log_every_steps: Count = 10
     trackers: Names = ()

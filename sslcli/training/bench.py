@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -51,7 +50,7 @@ def bench(recipe: Recipe, *, steps: int, warmup: int, report: Reporter) -> dict[
     """Train for `warmup + steps` steps without writing anything: images/s, shares of time, peak memory in MiB."""
     session = Session.open(recipe, report, trackers=False)
     pretraining, device = session.model(), session.accelerator.device
-    loop, watch = session.loop(pretraining, Path()), Stopwatch(device)
+    loop, watch = session.loop(pretraining), Stopwatch(device)
     batches = on_device(session.loader(pretraining).batches(0, warmup + steps), device)
     attach(watch, loop)
     train(loop, batches, warmup, watch)

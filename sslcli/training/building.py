@@ -37,12 +37,13 @@ def context_of(recipe: Recipe, *, samples: int, world_size: int = 1) -> Context:
     )
 
 
-def build(choice: Choice, context: Context) -> Any:
+def build(choice: Choice, context: Context, place: str = "") -> Any:
     """The object of a chosen plugin, `code(options, context)`, with chance fixed by the seed and the place it is named.
 
-    So one more loss in a recipe leaves the random start of the others as it was.
+    So one more loss in a recipe leaves the random start of the others as it was. `place` tells apart what is named once
+    and built many times.
     """
-    torch.manual_seed(crc32(f"{context.seed}/{choice.path}/{choice.name}".encode()))
+    torch.manual_seed(crc32(f"{context.seed}/{choice.path}{place}/{choice.name}".encode()))
     return resolve(choice.offer.code)(choice.options, context)
 
 
@@ -66,7 +67,12 @@ def build_backbone(recipe: Recipe, context: Context) -> Backbone:
         )
     if recipe.routing is not None:
         routing, shape = recipe.routing, with_backbone(context, backbone)
-        install_routing(backbone, lambda: build(routing, shape), routing.options.blocks, routing.options.experts)
+        install_routing(
+            backbone,
+            lambda block: build(routing, shape, f".{block}"),
+            routing.options.blocks,
+            routing.options.experts,
+        )
     return backbone
 
 
@@ -86,9 +92,14 @@ def build_pretraining(recipe: Recipe, context: Context, backbone: Backbone) -> P
     """Student, teacher where one is needed, losses and views, as the one module that is trained."""
     shape = with_backbone(context, backbone)
     wanted: dict[str, Reads] = {choice.path: choice.options.reads() for choice in recipe.losses}
-    teacher = recipe.teacher.export or any(reads.teacher for reads in wanted.values())
+    taught = any(reads.teacher for reads in wanted.values())
+    if recipe.teacher.export and not taught and backbone.mixes_batch:
+        raise UserError(
+            "teacher.export: no loss shows the teacher a picture, so its batch norms would learn no statistics",
+            "leave teacher.export out, or add a loss that reads a teacher",
+        )
     return Pretraining(
-        Momentum(backbone) if teacher else backbone,
+        Momentum(backbone) if taught or recipe.teacher.export else backbone,
         [
             Term(choice.name, choice.options.weight, wanted[choice.path], build_loss(choice, shape))
             for choice in recipe.losses
@@ -97,6 +108,7 @@ def build_pretraining(recipe: Recipe, context: Context, backbone: Backbone) -> P
         mixes=build_mixes(recipe, context),
         shapes=context.views,
         seed=context.seed,
+        together=recipe.train.crops_together,
     )
 
 

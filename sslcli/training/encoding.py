@@ -25,8 +25,8 @@ def crops_read(views: Iterable[Iterable[str]], shapes: Mapping[str, ViewShape]) 
 class Encoding:
     """Features by view name for one network (`student` or `teacher`) and one step.
 
-    Crops of one size go through the network together; with batch norm, only those of one group (design: statistics
-    of view groups must not mix). The teacher's forward has no gradient.
+    Crops of one size go through the network together; with batch norm only those of one group, whose statistics must
+    not mix with another's; each alone when `together` is false. The teacher's forward has no gradient.
     """
 
     def __init__(
@@ -37,12 +37,14 @@ class Encoding:
         *,
         images: Mapping[str, Tensor],
         columns: Mapping[str, Tensor],
+        together: bool = True,
     ) -> None:
         self.backbone = backbone
         self.crops = crops
         self.network = network
         self.images = images
         self.columns = columns
+        self.together = together
         self.encoded: dict[str, Features] = {}  # group -> features of its crops that are read, [crops, B, ...]
 
     def __call__(self, view: str) -> Features:
@@ -62,13 +64,20 @@ class Encoding:
         """Encode every crop that is read, bundle by bundle."""
         bundles: dict[object, list[Crop]] = {}
         for group, number in self.crops:
-            key = group if self.backbone.mixes_batch else self.images[group].shape[-2:]
-            bundles.setdefault(key, []).append((group, number))
+            bundles.setdefault(self.bundle_of(group, number), []).append((group, number))
+        parts: dict[str, list[Features]] = {}
         for bundle in bundles.values():
             features = self.encode([self.images[group][number] for group, number in bundle]).unflatten(len(bundle))
             for group in dict.fromkeys(group for group, _ in bundle):
                 places = [place for place, (name, _) in enumerate(bundle) if name == group]
-                self.encoded[group] = features[places[0] : places[-1] + 1]
+                parts.setdefault(group, []).append(features[places[0] : places[-1] + 1])
+        self.encoded = {group: Features.cat(features) for group, features in parts.items()}
+
+    def bundle_of(self, group: str, number: int) -> object:
+        """Crops with the same key share a forward."""
+        if not self.together:
+            return group, number
+        return group if self.backbone.mixes_batch else self.images[group].shape[-2:]
 
     def encode(self, crops: list[Tensor]) -> Features:
         """One forward of crops `[B, 3, S, S]` of one size: features with leading axis `[crops * B]`."""

@@ -10,31 +10,55 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from types import FrameType
 
-from sslcli.errors import FAILED
-from sslcli.training.signals import PARENT, WATCHED
+from sslcli.errors import RunError
+from sslcli.training.signals import PARENT, WATCHED, exit_code
 
 
 def inside_a_launch() -> bool:
-    """Whether this process was started as one of several (by us, torchrun, SLURM through Accelerate)."""
+    """Whether this process was started as one of several (by us, torchrun or SLURM)."""
     return "LOCAL_RANK" in os.environ
 
 
+def join_slurm(environment: MutableMapping[str, str]) -> None:
+    """Inside `srun` with several tasks: say to PyTorch, in its own words, which of them this process is."""
+    if "RANK" in environment or int(environment.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
+        return
+    environment["RANK"] = environment["SLURM_PROCID"]
+    environment["LOCAL_RANK"] = environment["SLURM_LOCALID"]
+    environment["WORLD_SIZE"] = environment["SLURM_STEP_NUM_TASKS"]
+    environment.setdefault("MASTER_ADDR", environment.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"))
+    environment.setdefault("MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", 0)) % 10000))
+
+
 def launch(arguments: Sequence[str], processes: int) -> int:
-    """Run `python -m sslcli ARGUMENTS` in `processes` processes; the exit code of the first that failed, or 0."""
+    """Run `python -m sslcli ARGUMENTS` in `processes` processes; the exit code of the first that failed, or 0.
+
+    Raises RunError when a process was killed, unless we were asked to stop.
+    """
     port = free_port()
-    children = [start(arguments, rank, processes, port) for rank in range(processes)]
+    children: list[subprocess.Popen[bytes]] = []
+    asked = 0
 
     def forward(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = number
         for child in children:
             if child.poll() is None:
                 child.send_signal(number)
 
     previous = {number: signal.signal(number, forward) for number in WATCHED}
     try:
-        return wait(children)
+        for rank in range(processes):
+            children.append(start(arguments, rank, processes, port))
+        code = wait(children)
+        if code < 0 and asked:  # before the child could listen
+            return exit_code(asked)
+        if code < 0:
+            raise RunError(f"a process was killed by {signal.Signals(-code).name}", "is there enough memory for all?")
+        return code
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -59,7 +83,10 @@ def start(arguments: Sequence[str], rank: int, processes: int, port: int) -> "su
 
 
 def wait(children: Sequence["subprocess.Popen[bytes]"], *, grace: float = 30.0) -> int:
-    """Wait for all; when one fails the others, which would wait for it for ever, are ended after a grace period."""
+    """The exit code of the first that failed, or 0, as `subprocess` has it: less than 0 for a signal.
+
+    When one fails the others, which may wait for it for ever, are ended after a grace period.
+    """
     failed, deadline = 0, float("inf")
     while any(child.poll() is None for child in children):
         codes = [child.returncode for child in children if child.returncode]
@@ -70,8 +97,7 @@ def wait(children: Sequence["subprocess.Popen[bytes]"], *, grace: float = 30.0) 
                 child.kill()
         time.sleep(0.05)
     codes = [child.returncode for child in children if child.returncode]
-    first = failed or (codes[0] if codes else 0)
-    return FAILED if first < 0 else first
+    return failed or (codes[0] if codes else 0)
 
 
 def free_port() -> int:

@@ -18,6 +18,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,10 +32,12 @@ from sslcli.data.broken import BrokenCount
 from sslcli.errors import UserError
 from sslcli.nn import Backbone, update_all
 from sslcli.recipe.tables import Recipe
+from sslcli.training import moment
 from sslcli.training import optimizer as rules
-from sslcli.training.checkpoint import Checkpoints, Saved, model_tensors, optimizer_tensors, restore_optimizer
+from sslcli.training.checkpoint import Checkpoints
 from sslcli.training.metrics import Means, MetricsFile
-from sslcli.training.pretraining import Pretraining
+from sslcli.training.pretraining import Pretraining, evaluating
+from sslcli.training.processes import on_main
 from sslcli.training.runs import METRICS
 from sslcli.training.schedule import learning_rate
 from sslcli.training.sentinel import Sentinel
@@ -61,11 +64,11 @@ class Loop:
     context: Context
     accelerator: Accelerator
     pretraining: Pretraining
-    folder: Path
     report: Reporter
     broken: BrokenCount
     probe: Probe | None = None
     step: int = 0  # optimizer steps done
+    reached: bool = False  # gradients were seen to reach every parameter
 
     def __post_init__(self) -> None:
         options = self.recipe.optimizer
@@ -75,12 +78,17 @@ class Loop:
         optimizer = rules.make_optimizer(groups, options, self.rate.peak)
         self.thaw = rules.Thaw(self.pretraining, options.freeze)
         self.model, self.optimizer = self.accelerator.prepare(self.pretraining, optimizer)
-        self.checkpoints = Checkpoints(self.folder, self.recipe.checkpoint.keep)
-        self.metrics = MetricsFile(self.folder / METRICS)
         self.sentinel = Sentinel(self.recipe.sentinel)
         self.means = Means()
         self.clock = time.perf_counter()
         self.clocked = self.step
+
+    def settle(self, folder: Path) -> "Loop":
+        """Take a run's folder for checkpoints and metrics; a loop that only measures does without."""
+        self.folder = folder
+        self.checkpoints = Checkpoints(folder, self.recipe.checkpoint.keep)
+        self.metrics = MetricsFile(folder / METRICS)
+        return self
 
     @property
     def plain_optimizer(self) -> torch.optim.Optimizer:
@@ -117,11 +125,23 @@ class Loop:
         self.update_teacher("before_forward", progress)
         for micro in range(self.recipe.train.accumulation):
             self.micro_step(next(batches), progress, last=micro == self.recipe.train.accumulation - 1)
+        if not self.reached:
+            self.check_reach()
         self.thaw.drop_gradients(progress)
-        self.clip()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.move()
         self.update_teacher("after_step", progress)
+
+    def check_reach(self) -> None:
+        """Once, after the first backward pass: every parameter that learns must have got a gradient.
+
+        Data parallelism would stop at the second step, in words that help nobody.
+        """
+        self.reached = True
+        complaint = rules.without_gradient(self.pretraining)
+        if complaint and self.accelerator.num_processes > 1:
+            raise UserError(f"{complaint}, which several processes cannot train", rules.FREEZE_HINT)
+        if complaint:
+            self.report.note(f"warning: {complaint}; they stay as they are")
 
     def fix_chance(self) -> None:
         """Dropout and the like depend on seed, step and process, not on what was drawn before."""
@@ -139,13 +159,17 @@ class Loop:
         assert self.pretraining.step is not None
         self.means.add({"loss": loss, **self.pretraining.step.logs})
 
-    def clip(self) -> None:
-        """Clip gradients, when the recipe says so."""
-        options = self.recipe.optimizer
+    def move(self) -> None:
+        """Clip where the recipe says so, and let the optimizer step; in fp16 a step that overflowed is passed over."""
+        options, norms = self.recipe.optimizer, {}
         if options.clip > 0:
             self.accelerator.unscale_gradients(self.optimizer)
             parameters = (p for group in self.plain_optimizer.param_groups for p in group["params"])
-            self.means.add({"gradient_norm": rules.clip_gradients(parameters, options.clip, options.clip_mode)})
+            norms["gradient_norm"] = rules.clip_gradients(parameters, options.clip, options.clip_mode)
+        self.optimizer.step()
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.means.add(norms)
+        self.optimizer.zero_grad(set_to_none=True)
 
     def update_teacher(self, when: str, progress: Progress) -> None:
         """Move every teacher towards its student."""
@@ -176,8 +200,6 @@ class Loop:
         seconds, steps = time.perf_counter() - self.clock, self.step - self.clocked
         parts = self.means.take()
         record = {
-            "step": self.step,
-            "epoch": round(self.step / self.context.steps_per_epoch, 4),
             **parts,
             **numbers,
             "lr": self.rate.at(progress.step),
@@ -188,14 +210,14 @@ class Loop:
         self.tell(record)
         self.sentinel.check_loss(progress.step, parts, self.checkpoints.last_words())
 
-    def tell(self, record: Mapping[str, Any]) -> None:
+    def tell(self, numbers: Mapping[str, Any]) -> None:
         """To the file, the trackers and the person, once for all processes."""
+        record = {"step": self.step, "epoch": round(self.step / self.context.steps_per_epoch, 4), **numbers}
         if self.accelerator.is_main_process:
             self.metrics.write(record)
             self.report.record(record, self.context)
-        values = {name: value for name, value in record.items() if name not in ("step", "epoch")}
         if self.accelerator.trackers:
-            self.accelerator.log(values, step=record["step"])
+            self.accelerator.log(dict(numbers), step=self.step)
 
     def probe_due(self) -> bool:
         """At the end of every so many epochs, and of the run."""
@@ -207,11 +229,9 @@ class Loop:
     def judge(self) -> None:
         """Judge the backbone on labelled pictures, in evaluation mode, on the main process."""
         assert self.probe is not None
-        if self.accelerator.is_main_process:
-            with self.off_the_clock(), evaluating(self.judged) as backbone:
-                scores = self.probe(backbone)
-            self.tell({"step": self.step, "epoch": round(self.step / self.context.steps_per_epoch, 4), **scores})
-        self.accelerator.wait_for_everyone()
+        with self.off_the_clock(), evaluating(self.judged) as backbone:
+            scores = on_main(self.accelerator, partial(self.probe, backbone))
+        self.tell(scores or {})
 
     @contextlib.contextmanager
     def off_the_clock(self) -> Iterator[None]:
@@ -222,7 +242,7 @@ class Loop:
 
     def leave_if_asked(self, stop: StopRequest) -> None:
         """Save and leave when any process was asked to stop."""
-        number = stop.agreed(self.accelerator.device)
+        number = stop.agreed()
         if number:
             self.save()
             raise Stopped(number, str(self.folder), self.step)
@@ -230,45 +250,5 @@ class Loop:
     def save(self) -> None:
         """A checkpoint of this moment; a model that is no longer finite is not worth one."""
         self.sentinel.check_parameters(self.step, self.pretraining, self.checkpoints.last_words())
-        if self.accelerator.is_main_process:
-            with self.off_the_clock():
-                self.checkpoints.save(self.step, self.saved())
-        self.accelerator.wait_for_everyone()
-
-    def saved(self) -> Saved:
-        """Everything that the next step depends on."""
-        scaler = self.accelerator.scaler
-        state = {
-            "step": self.step,
-            "sentinel_low": self.sentinel.low,
-            "means": self.means.state(),
-            "scaler": scaler.state_dict() if scaler is not None else {},
-        }
-        return Saved(model_tensors(self.pretraining), optimizer_tensors(self.plain_optimizer), state)
-
-    def restore(self, saved: Saved) -> None:
-        """Stand where the checkpoint stood."""
-        try:
-            self.pretraining.load_state_dict(dict(saved.model))
-            restore_optimizer(self.plain_optimizer, saved.optimizer)
-        except (RuntimeError, KeyError) as misfit:
-            raise UserError(
-                f"the checkpoint does not fit the model that the recipe builds now: {misfit}",
-                "a plugin has changed since the run began; environment.json names the versions that made it",
-            ) from misfit
-        self.step = saved.state["step"]
-        self.sentinel.low = saved.state["sentinel_low"]
-        self.means = Means(saved.state["means"], self.accelerator.device)
-        if self.accelerator.scaler is not None and saved.state["scaler"]:
-            self.accelerator.scaler.load_state_dict(saved.state["scaler"])
-
-
-@contextlib.contextmanager
-def evaluating(backbone: Backbone) -> Iterator[Backbone]:
-    """The backbone in evaluation mode, and back as it was."""
-    was_training = backbone.training
-    backbone.eval()
-    try:
-        yield backbone
-    finally:
-        backbone.train(was_training)
+        with self.off_the_clock():
+            on_main(self.accelerator, lambda: self.checkpoints.save(self.step, moment.saved(self)))

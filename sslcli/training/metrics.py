@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sslcli.disk import write_whole
+from sslcli.errors import RunError
 from sslcli.nn import all_mean
 
 
@@ -50,9 +51,15 @@ class MetricsFile:
         self.path = path
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Add a line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        """Add a line. Raises RunError when the disk will not take it."""
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as failure:
+            raise RunError(
+                f"cannot write {self.path}: {failure}",
+                f"make room, then go on with: sslcli pretrain --resume {self.path.parent}",
+            ) from failure
 
     def cut_after(self, step: int) -> None:
         """Forget lines of steps after `step`, and a line that was cut off: a resumed run writes them again."""

@@ -16,6 +16,9 @@ from sslcli.training.lars import Lars
 from sslcli.training.schedule import LearningRate
 
 Named = list[tuple[str, nn.Parameter]]
+FREEZE_HINT = (
+    "take them out of training by [[optimizer.freeze]] with parameters = [names or patterns], or mend the loss"
+)
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
@@ -115,6 +118,13 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float, mode: str) 
         factors = torch.clamp(limit / (norms + 1e-6), max=1.0)
         torch._foreach_mul_(gradients, list(factors.unbind()))
     return total
+
+
+def without_gradient(model: nn.Module) -> str:
+    """A complaint that names the parameters that learn and have no gradient after a backward pass; or nothing."""
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"no loss gives a gradient to {', '.join(names[:4])}{more}" if names else ""
 
 
 class Thaw:

@@ -15,7 +15,8 @@ from sslcli.training.building import parameter_count
 from sslcli.training.export import export
 from sslcli.training.feeding import on_device
 from sslcli.training.loop import Loop, Probe, Reporter
-from sslcli.training.pretraining import Pretraining
+from sslcli.training.moment import restore
+from sslcli.training.processes import on_main
 from sslcli.training.session import Session
 from sslcli.training.signals import StopRequest
 
@@ -24,31 +25,32 @@ MakeProbe = Callable[[Recipe], Probe | None]
 
 def pretrain(recipe: Recipe, *, folder: Path | None, report: Reporter, make_probe: MakeProbe) -> Path:
     """Train a new run; `folder` is `runs/<name>` when left out. Returns the run's folder."""
-    session = Session.open(recipe, report)
-    pretraining = session.model()
-    probe = make_probe(recipe) if recipe.probe is not None else None
-    return train(session, session.loop(pretraining, agreed_folder(session, folder), probe), pretraining)
+    with StopRequest() as stop:
+        session = Session.open(recipe, report)
+        pretraining = session.model()
+        probe = make_probe(recipe) if recipe.probe is not None else None
+        loop = session.loop(pretraining, probe)
+        return train(session, loop.settle(agreed_folder(session, folder)), stop)
 
 
 def resume(recipe: Recipe, folder: Path, *, report: Reporter, make_probe: MakeProbe) -> Path:
     """Go on with a run from its newest whole checkpoint; a finished one is left as it is."""
-    session = Session.open(recipe, report)
-    runs.refuse_changed_data(folder, session.described())
-    begun = any((folder / "checkpoints").glob("step-*"))
-    pretraining = session.model(init=not begun)
-    probe = make_probe(recipe) if recipe.probe is not None else None
-    loop = session.loop(pretraining, folder, probe)
-    if session.accelerator.is_main_process:
-        runs.add_session(folder)
-    take_up(loop, report)
-    return train(session, loop, pretraining)
+    with StopRequest() as stop:
+        session = Session.open(recipe, report)
+        runs.refuse_changed_data(folder, session.described())
+        begun = any((folder / "checkpoints").glob("step-*"))
+        pretraining = session.model(init=not begun)
+        probe = make_probe(recipe) if recipe.probe is not None else None
+        loop = session.loop(pretraining, probe).settle(folder)
+        take_up(loop, report)
+        return train(session, loop, stop)
 
 
-def rehearse(recipe: Recipe, *, report: Reporter) -> dict[str, Any]:
+def rehearse(recipe: Recipe, *, report: Reporter, make_probe: MakeProbe) -> dict[str, Any]:
     """Build everything, train nothing, write nothing: the numbers that describe the run."""
     session = Session.open(recipe, report, trackers=False)
     pretraining = session.model()
-    session.loop(pretraining, Path())
+    session.loop(pretraining, make_probe(recipe) if recipe.probe is not None else None)
     return {
         "name": recipe.name,
         "pictures": session.context.samples,
@@ -58,33 +60,30 @@ def rehearse(recipe: Recipe, *, report: Reporter) -> dict[str, Any]:
         "trained_parameters": parameter_count(pretraining),
         "device": str(session.accelerator.device),
         "processes": session.accelerator.num_processes,
-        "precision": str(session.accelerator.mixed_precision),
+        "precision": session.accelerator.mixed_precision.replace("no", "fp32"),
     }
 
 
-def train(session: Session, loop: Loop, pretraining: Pretraining) -> Path:
+def train(session: Session, loop: Loop, stop: StopRequest) -> Path:
     """Loop from where it stands to the end, and hand over what was trained."""
-    stop = StopRequest()
-    try:
-        start_trackers(session.accelerator, session.recipe, loop.folder)
-        batches = session.loader(pretraining).batches(loop.step, session.context.steps)
-        loop.run(on_device(batches, session.accelerator.device), stop)
-    finally:
-        stop.close()
-    if session.accelerator.is_main_process:
-        export(loop)
+    start_trackers(session.accelerator, session.recipe, loop.folder)
+    batches = session.loader(loop.pretraining).batches(loop.step, session.context.steps)
+    loop.run(on_device(batches, session.accelerator.device), stop)
+    on_main(session.accelerator, lambda: export(loop))
     session.accelerator.end_training()
     return loop.folder
 
 
 def agreed_folder(session: Session, folder: Path | None) -> Path:
     """Make the run's folder on the main process; all others learn its name."""
-    made: list[Any] = [None]
     recipe = session.recipe
-    if session.accelerator.is_main_process:
+
+    def make() -> Path:
         registry = load_registry(tuple(Path(file) for file in recipe.document.get("plugins", ())))
         noted = runs.environment(data=session.described(), plugins=provenance(registry, recipe.offers()))
-        made = [runs.create(folder or runs.free_folder(recipe.name), to_toml(runs.placed(recipe.document)), noted)]
+        return runs.create(folder or runs.free_folder(recipe.name), to_toml(runs.placed(recipe.document)), noted)
+
+    made: list[Any] = [on_main(session.accelerator, make)]
     broadcast_object_list(made)
     path: Path = made[0]
     return path
@@ -94,11 +93,14 @@ def take_up(loop: Loop, report: Reporter) -> None:
     """Stand where the newest whole checkpoint stood, or at the beginning."""
     saved = loop.checkpoints.newest(lambda text: report.note(f"warning: {text}"))
     if saved is not None:
-        loop.restore(saved)
-    if loop.accelerator.is_main_process:
+        restore(loop, saved)
+
+    def tidy() -> None:
+        runs.add_session(loop.folder)
         loop.metrics.cut_after(loop.step)
+
+    on_main(loop.accelerator, tidy)
     report.note(f"going on from step {loop.step} of {loop.context.steps}")
-    loop.accelerator.wait_for_everyone()
 
 
 def start_trackers(accelerator: Accelerator, recipe: Recipe, folder: Path) -> None:

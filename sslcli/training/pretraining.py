@@ -7,8 +7,10 @@ total  = sum of weight * loss(step)           + what the routing adds
 after_step(step)                              queues and centres, after the backward pass, no gradient
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +18,8 @@ from torch import Tensor, nn
 from sslcli.api import Progress, Reads, ViewShape
 from sslcli.data.augmentation import MixAugmentation, ViewAugmentation
 from sslcli.data.batch import Batch
-from sslcli.nn import Backbone, Momentum, Step
-from sslcli.nn.experts import routing_losses
+from sslcli.nn import Backbone, Momentum, Step, world
+from sslcli.nn.experts import forget_routing, routing_losses, routing_parts
 from sslcli.nn.random import sample_uniform
 from sslcli.training.encoding import Encoding, crops_read
 
@@ -44,6 +46,7 @@ class Pretraining(nn.Module):
         mixes: Mapping[str, tuple[str, MixAugmentation]],
         shapes: Mapping[str, ViewShape],
         seed: int,
+        together: bool = True,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -52,6 +55,7 @@ class Pretraining(nn.Module):
         self.views = dict(views)
         self.mixes = dict(mixes)
         self.seed = seed
+        self.together = together  # crops of a group share a forward
         reads = [term.reads for term in self.terms.values()]
         self.student_crops = crops_read((read.student for read in reads), shapes)
         self.teacher_crops = crops_read((read.teacher for read in reads), shapes)
@@ -76,12 +80,14 @@ class Pretraining(nn.Module):
             value = self.losses[key](step)
             step.logs[key] = value.detach()
             total = total + term.weight * value
+        step.logs |= {f"routing/{name}": value for name, value in routing_parts(self.student).items()}
         return total + routing_losses(self.student)
 
     def begin(self, batch: Batch, progress: Progress) -> Step:
         """Views made, nothing encoded yet."""
+        forget_routing(self.student)
         images, plans = self.make_views(batch)
-        common = {"images": images, "columns": batch.columns}
+        encoding = partial(Encoding, images=images, columns=batch.columns, together=self.together)
         return Step(
             backbone=self.student,
             progress=progress,
@@ -89,8 +95,8 @@ class Pretraining(nn.Module):
             columns=batch.columns,
             views=images,
             plans=plans,
-            encode_student=Encoding(self.student, self.student_crops, "student", **common),
-            encode_teacher=Encoding(self.teacher, self.teacher_crops, "teacher", **common),
+            encode_student=encoding(self.student, self.student_crops, "student"),
+            encode_teacher=encoding(self.teacher, self.teacher_crops, "teacher"),
         )
 
     @torch.no_grad()
@@ -127,20 +133,27 @@ class Pretraining(nn.Module):
 
     @torch.no_grad()
     def look(self, backbone: Backbone, images: int = 256) -> Tensor:
-        """Features `[n, D]` of images of the last step, in evaluation mode: what the sentinel looks at."""
+        """Features `[n, D]` of images of the last step, in evaluation mode: this process's share of `images`."""
         assert self.step is not None
-        was_training = backbone.training
-        backbone.eval()
-        try:
-            first = next(iter(self.step.views.values()))[0]
-            return backbone.features(first[:images]).pooled.float()
-        finally:
-            backbone.train(was_training)
+        first = next(iter(self.step.views.values()))[0]
+        with evaluating(backbone):
+            return backbone.features(first[: -(-images // world())]).pooled.float()
 
     def compile_backbones(self) -> None:
         """Compile what encodes, in the student and in the teacher."""
         for backbone in {id(network): network for network in (self.student, self.teacher)}.values():
             compile_in_place(backbone)
+
+
+@contextmanager
+def evaluating(backbone: Backbone) -> Iterator[Backbone]:
+    """The backbone in evaluation mode, and back as it was."""
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        yield backbone
+    finally:
+        backbone.train(was_training)
 
 
 def compile_in_place(backbone: Backbone) -> None:
@@ -153,7 +166,8 @@ def unique_keys(terms: Iterable[Term]) -> dict[str, Term]:
     """Terms by a name that may stand in a parameter name; a loss used twice gets a number."""
     keyed: dict[str, Term] = {}
     for term in terms:
-        key = base = term.name.replace(".", "_")
+        base = term.name.replace(".", "_")
+        key = base = f"{base}_" if hasattr(nn.ModuleDict, base) else base  # a loss may be called "half"
         count = 2
         while key in keyed:
             key, count = f"{base}_{count}", count + 1

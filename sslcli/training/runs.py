@@ -6,6 +6,7 @@ runs/<name>/  recipe.toml  environment.json  metrics.jsonl  checkpoints/  backbo
 import json
 import os
 import platform
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -39,12 +40,15 @@ def create(folder: Path, recipe: str, environment: Mapping[str, Any]) -> Path:
             if (folder / RECIPE).exists()
             else "name another folder with --output",
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-    unfinished.mkdir()
-    (unfinished / RECIPE).write_text(recipe)
-    (unfinished / ENVIRONMENT).write_text(json.dumps(environment, indent=1))
-    os.replace(unfinished, folder)
+    try:
+        unfinished.mkdir(parents=True)
+        (unfinished / RECIPE).write_text(recipe)
+        (unfinished / ENVIRONMENT).write_text(json.dumps(environment, indent=1))
+        os.replace(unfinished, folder)
+    except OSError as failure:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise UserError(f"cannot make {folder}: {failure}", "name another folder with --output") from failure
     return folder
 
 

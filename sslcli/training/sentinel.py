@@ -11,6 +11,7 @@ from sslcli.errors import Collapse
 from sslcli.nn import gather
 from sslcli.recipe.tables import Sentinel as Options
 
+FEWEST = 8  # pictures
 LOST = (
     "most often the learning rate is too high, the warm-up too short, or fp16 overflows: lower optimizer.lr, "
     "set optimizer.clip, or use train.precision = 'bf16' or 'fp32'"
@@ -31,7 +32,7 @@ class Health:
 
 def health(features: Tensor) -> Health:
     """Health of features `[N, D]`; effective rank as in Roy & Vetterli 2007, put to this use by arXiv 2210.02885."""
-    unit = torch.nn.functional.normalize(features.double(), dim=1)
+    unit = torch.nn.functional.normalize(features.cpu().double(), dim=1)  # Apple's GPU has no 64 bits
     centred = unit - unit.mean(dim=0)
     spread = centred.square().sum(dim=1).mean().sqrt()
     values = torch.linalg.svdvals(centred)
@@ -75,9 +76,13 @@ class Sentinel:
             )
 
     def check_features(self, step: int, features: Tensor) -> tuple[Health, str]:
-        """Health of this process's features `[n, D]` with those of all others, and a warning where it is poor."""
-        found = health(gather(features))
-        complaint = self.complaint(found)
+        """Health of this process's features `[n, D]` with those of all others, and a warning where it is poor.
+
+        Fewer than `FEWEST` pictures are measured, not judged: two always lie along one direction.
+        """
+        together = gather(features)
+        found = health(together)
+        complaint = self.complaint(found) if len(together) >= FEWEST else ""
         self.low = self.low + 1 if complaint else 0
         if complaint and self.low >= self.options.patience and self.options.stop:
             raise Collapse(

@@ -3,8 +3,7 @@
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from sslcli.recipe.tables import Recipe
 from sslcli.training.building import build_backbone, build_pretraining, context_of
 from sslcli.training.loop import Loop, Probe, Reporter
 from sslcli.training.pretraining import Pretraining
+from sslcli.training.processes import PATIENCE, on_main
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,11 @@ class Session:
     def open(cls, recipe: Recipe, report: Reporter, *, trackers: bool = True) -> "Session":
         """Open the pictures; sizes that do not divide are refused before anything is built."""
         accelerator = make_accelerator(recipe, trackers=trackers)
-        with accelerator.main_process_first():  # the index of a large folder is made once
-            source = open_source(recipe.data.train, recipe.data.split, max_megapixels=recipe.data.max_megapixels)
-        report.note(f"{recipe.data.train}: {source.said}")
+        data = recipe.data
+        opened = partial(open_source, data.train, data.split, max_megapixels=data.max_megapixels)
+        indexed = on_main(accelerator, opened)  # the index of a large folder is made once, the others read it
+        source = opened() if indexed is None else indexed
+        report.note(source.said)
         batch_plan(recipe, len(source), accelerator)
         context = context_of(recipe, samples=len(source), world_size=accelerator.num_processes)
         return cls(recipe, accelerator, source, context, report)
@@ -61,11 +63,11 @@ class Session:
             pretraining.compile_backbones()
         return pretraining
 
-    def loop(self, pretraining: Pretraining, folder: Path, probe: Probe | None = None) -> Loop:
-        """The loop at its beginning."""
+    def loop(self, pretraining: Pretraining, probe: Probe | None = None) -> Loop:
+        """The loop at its beginning, with no folder yet."""
         data = self.recipe.data
         broken = BrokenCount(len(self.source), limit=data.broken_limit, policy=data.broken, warn=self.warn)
-        return Loop(self.recipe, self.context, self.accelerator, pretraining, folder, self.report, broken, probe)
+        return Loop(self.recipe, self.context, self.accelerator, pretraining, self.report, broken, probe)
 
     def warn(self, text: str) -> None:
         """Tell of something that is wrong, though the run goes on."""
@@ -100,7 +102,7 @@ def make_accelerator(recipe: Recipe, *, trackers: bool) -> Accelerator:
         project_config=ProjectConfiguration(project_dir=".", logging_dir="."),  # the run's folder, once it is there
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True),
-            InitProcessGroupKwargs(timeout=timedelta(hours=6)),  # the others wait while one process probes
+            InitProcessGroupKwargs(timeout=PATIENCE),  # the others wait while one process probes
         ],
     )
 

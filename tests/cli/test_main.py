@@ -57,8 +57,12 @@ def test_help_and_version_load_nothing_heavy_and_no_plugin(arguments: list[str])
     assert not [name for name in loaded if name.startswith("sslcli.cli.") and name != "sslcli.cli.commands"]
 
 
-@pytest.mark.parametrize("arguments", [["recipe", "--help"], ["recipe", "list"], ["recipe", "check", "quickstart"]])
-def test_commands_about_recipes_load_no_torch(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["recipe", "--help"], ["recipe", "list"], ["recipe", "check", "quickstart"]]
+    + [[command, "quickstart", "--set", "train.epoch=1"] for command in ("pretrain", "bench")],
+)
+def test_commands_about_recipes_and_mistakes_in_recipes_load_no_torch(arguments: list[str]) -> None:
     assert {"torch", "accelerate", "datasets", "timm"}.isdisjoint(modules_after(*arguments))
 
 
@@ -105,6 +109,15 @@ def test_a_mistake_in_the_arguments_is_told_like_any_other(capsys: pytest.Captur
     assert hint == "hint: see 'sslcli recipe show --help'"
 
 
+def test_what_is_wrong_with_an_option_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plugins", "new", "align"]) == 2
+    assert run(["plugins", "new", "align", "--kind", "los"]) == 2
+    errors = capsys.readouterr().err.splitlines()[::2]
+    kinds = ("loss, augmentation, backbone, routing", "'loss', 'augmentation', 'backbone', 'routing'")
+    assert errors[0] == f"error: missing option '--kind'. Choose from: {kinds[0]}"
+    assert errors[1] == f"error: invalid value for '--kind': 'los' is not one of {kinds[1]}"
+
+
 @pytest.mark.parametrize(("kind", "code"), [(UserError, 2), (RunError, 1), (Collapse, 3)])
 def test_an_error_is_told_without_a_traceback(
     kind: type[UserError], code: int, command: Say, capsys: pytest.CaptureFixture[str]
@@ -142,12 +155,13 @@ def test_an_exit_of_typer_is_kept(command: Say) -> None:
     assert run(["bench"]) == 75
 
 
-def test_an_interruption_exits_with_130(command: Say) -> None:
+def test_an_interruption_is_told_and_exits_with_130(command: Say, capsys: pytest.CaptureFixture[str]) -> None:
     def bench() -> None:
         raise KeyboardInterrupt
 
     command(bench)
     assert run(["bench"]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

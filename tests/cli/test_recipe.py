@@ -22,7 +22,7 @@ def printed(capsys: Capture, *arguments: str) -> Any:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "bad.toml").write_text('extends = "quickstart"\n[backbone]\npatch_sise = 8\n[train]\nepochs = 0\n')
+    (tmp_path / "bad.toml").write_text('extends = "mae/tiny"\n[backbone]\npatch_sise = 8\n[train]\nepochs = 0\n')
     return tmp_path
 
 
@@ -56,7 +56,7 @@ def test_check_says_ok_and_what_the_recipe_does(capsys: Capture) -> None:
 
 def test_check_gives_json(capsys: Capture) -> None:
     said = printed(capsys, "recipe", "check", "quickstart")
-    assert (said["ok"], said["name"], said["backbone"]) == (True, "quickstart", "vit")
+    assert (said["ok"], said["name"], said["backbone"]) == (True, "quickstart", "resnet")
 
 
 def test_check_tells_all_mistakes_on_stderr(capsys: Capture) -> None:

@@ -26,6 +26,13 @@ def test_more_than_the_limit_stops_the_run_with_the_count():
     assert "data.broken_limit = 0.01 allows 3" in caught.value.hint
 
 
+def test_the_hint_names_what_the_user_turns_to_change_the_limit():
+    broken = BrokenCount(1, limit=0.0, warn=print, knob="--broken-limit")
+    with pytest.raises(RunError) as caught:
+        broken.add([("a.jpg", "empty")])
+    assert caught.value.hint.startswith("--broken-limit = 0 allows 0")
+
+
 def test_one_broken_picture_never_stops_a_small_set():
     broken, _ = count(20)
     broken.add([("a.jpg", "empty")])

@@ -1,6 +1,7 @@
 """Every data SPEC, opened for real on tiny sets; and what is said when one cannot be."""
 
 import json
+import logging
 import os
 import pickle
 import tarfile
@@ -449,9 +450,11 @@ def test_a_split_of_what_is_not_divided_is_refused(tmp_path):
     refused(put(tmp_path, "1.png") + "@test", "it is not divided")
 
 
-def test_a_damaged_parquet_file_is_the_users_to_mend(tmp_path):
+def test_a_damaged_parquet_file_is_the_users_to_mend(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("datasets"), "propagate", True)
     (tmp_path / "a.parquet").write_bytes(b"PAR1 not really")
     refused(f"parquet:{tmp_path}/a.parquet", "cannot read parquet:")
+    assert not caplog.records  # datasets would log the same once more
 
 
 def test_a_damaged_shard_is_the_users_to_mend(tmp_path):

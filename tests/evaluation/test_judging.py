@@ -85,8 +85,10 @@ def test_too_many_broken_pictures_stop_the_judging(picture_folder: Path, tmp_pat
         folder = tmp_path / "broken" / path.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / path.name).write_bytes(path.read_bytes()[:60] if number % 3 == 0 else path.read_bytes())
-    with pytest.raises(RunError, match="pictures cannot be read"):
+    with pytest.raises(RunError, match="2 of 24 pictures cannot be read"):
         judge_knn("pixels", Sets(str(tmp_path / "broken")))
+    report = judge_knn("pixels", Sets(str(tmp_path / "broken")), KnnOptions(broken_limit=0.5))
+    assert report.train + report.test == 16
 
 
 @pytest.mark.slow

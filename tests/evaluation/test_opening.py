@@ -117,6 +117,7 @@ def test_pretrained_weights_that_cannot_be_had_are_said_so_with_a_way_out(monkey
         ("tim:resnet50", "no such form of a RUN: tim:", "did you mean 'timm'?"),
         ("timm:resnet_50", "timm has no model 'resnet_50'", "resnet"),
         ("random:nothing/here", "nothing/here", ""),
+        (__file__, "is no backbone", "RUN is a run"),
     ],
 )
 def test_a_run_that_is_nothing_we_know_is_refused(run: str, message: str, hint: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sslcli.api import Context
 from sslcli.errors import UserError
-from sslcli.nn.experts import Experts, Route, install_routing, routing_losses, routing_parts
+from sslcli.nn.experts import Experts, Route, forget_routing, install_routing, routing_losses, routing_parts
 
 
 class Fixed(nn.Module):
@@ -35,6 +35,13 @@ class TopOne(nn.Module):
         shares = self.gate(tokens).float().softmax(-1)
         best = nn.functional.one_hot(shares.argmax(-1), shares.shape[-1])
         return Route(shares * best)
+
+
+class Scaled(nn.Module):
+    """Everything to the first expert; its loss is the mean of the tokens."""
+
+    def forward(self, tokens, columns):
+        return Route(torch.tensor([1.0, 0.0]).expand(*tokens.shape[:2], 2), {"size": tokens.mean()})
 
 
 class ByImage(nn.Module):
@@ -132,6 +139,17 @@ def test_losses_of_all_layers_are_summed_and_named():
     assert {name: value.item() for name, value in routing_parts(network).items()} == {"balance": 1.5, "confidence": 0.5}
 
 
+def test_losses_of_a_step_are_the_mean_over_its_forwards_that_learn():
+    mixture = Experts(mlp(), Scaled(), 2)
+    for scale in (1.0, 3.0):
+        mixture(torch.full((1, 3, 6), scale))
+    with torch.no_grad():
+        mixture(torch.full((1, 3, 6), 100.0))
+    assert routing_losses(mixture).item() == pytest.approx(2.0)
+    forget_routing(mixture)
+    assert routing_losses(mixture).item() == 0
+
+
 def test_a_network_without_experts_adds_nothing():
     assert routing_losses(mlp()).item() == 0
     assert routing_parts(mlp()) == {}
@@ -145,7 +163,7 @@ def test_a_mixture_can_be_copied_after_a_forward():
 
 def test_routing_is_installed_in_the_blocks_named_from_either_end():
     backbone = vit()
-    install_routing(backbone, lambda: TopOne(24, 3), (0, -1), 3)
+    install_routing(backbone, lambda block: TopOne(24, 3), (0, -1), 3)
     assert [isinstance(block.mlp, Experts) for block in backbone.model.blocks] == [True, False, False, True]
     assert backbone.model.blocks[0].mlp.routing is not backbone.model.blocks[3].mlp.routing
 
@@ -155,21 +173,21 @@ def test_routing_is_installed_in_the_blocks_named_from_either_end():
 )
 def test_blocks_that_are_not_there_or_named_twice_are_refused(blocks, message):
     with pytest.raises(UserError, match=message):
-        install_routing(vit(), lambda: TopOne(24, 3), blocks, 3)
+        install_routing(vit(), lambda block: TopOne(24, 3), blocks, 3)
 
 
 def test_a_backbone_without_experts_is_refused():
     backbone = vit()
     backbone.abilities = frozenset()
     with pytest.raises(UserError, match="cannot hold experts"):
-        install_routing(backbone, lambda: TopOne(24, 3), (0,), 3)
+        install_routing(backbone, lambda block: TopOne(24, 3), (0,), 3)
 
 
 def test_a_mixture_at_its_start_is_the_dense_backbone():
     torch.manual_seed(0)
     dense = vit().eval()
     mixed = deepcopy(dense)
-    install_routing(mixed, lambda: ByImage(3), (1, 3), 3)
+    install_routing(mixed, lambda block: ByImage(3), (1, 3), 3)
     tokens = dense.embed(torch.randn(4, 3, 32, 32))
     routed = mixed.encode(tokens, columns={"cluster": torch.tensor([0, 2, 2, 1])})
     assert torch.allclose(routed.normed, dense.encode(tokens).normed, atol=1e-5)
@@ -178,7 +196,7 @@ def test_a_mixture_at_its_start_is_the_dense_backbone():
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_columns_reach_the_routing_of_each_forward(checkpointing):
     backbone = vit(checkpointing=checkpointing)
-    install_routing(backbone, lambda: ByImage(2), (0,), 2)
+    install_routing(backbone, lambda block: ByImage(2), (0,), 2)
     tokens = backbone.embed(torch.randn(3, 3, 32, 32))
     clusters = [torch.zeros(3, dtype=torch.long), torch.ones(3, dtype=torch.long)]
     forwards = [backbone.encode(tokens, columns={"cluster": cluster}) for cluster in clusters]
@@ -194,6 +212,6 @@ def test_parameter_counts_of_moce_base():
     with torch.device("meta"):
         backbone = Vit(VitOptions(model="vit_base_patch16_224"), Context(image_size=224))
         expert = sum(parameter.numel() for parameter in backbone.model.blocks[9].mlp.parameters())
-        install_routing(backbone, lambda: nn.Linear(768, 8, bias=False), (-3, -1), 8)
+        install_routing(backbone, lambda block: nn.Linear(768, 8, bias=False), (-3, -1), 8)
     assert expert == 4_722_432
     assert sum(parameter.numel() for parameter in backbone.parameters()) == 151_924_992

@@ -75,6 +75,6 @@ def test_a_group_unflattens_stacks_and_splits():
     tokens = torch.randn(6, 5, 3)
     group = Features(tokens, tokens + 1, 1, tokens[:, 0]).unflatten(2)
     assert group.pooled.shape == (2, 3, 3)
-    again = Features.stack([group[0], group[1]])
+    again = Features.cat([group[:1], group[1:]])
     assert torch.equal(again.normed, group.normed)
     assert not group[0].detach().tokens.requires_grad

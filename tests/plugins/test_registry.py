@@ -114,7 +114,7 @@ def test_a_name_that_two_packages_offer_is_an_error_that_names_both(install: Ins
     install("sslcli_test_b", good("sslcli_test_b"), version="2.0")
     with pytest.raises(UserError, match=r"sslcli_test_a 1\.0 and sslcli_test_b 2\.0") as told:
         load_registry().find("loss", "test_loss")
-    assert told.value.hint == "block one of them, for example SSLCLI_BLOCK=sslcli_test_b"
+    assert told.value.hint == "block one of them: SSLCLI_BLOCK=sslcli_test_a or SSLCLI_BLOCK=sslcli_test_b"
 
 
 def test_a_clash_does_not_stop_who_asks_for_something_else(install: Install) -> None:

@@ -98,7 +98,7 @@ class TestOnARecipe:
             ("train.epochs=", "has no value"),
             ("extends=quickstart", "a flag cannot extend a recipe"),
             ("train.epochs.x=1", "train.epochs is not a table"),
-            ("loss.2.weight=1", "loss has 2 entries, counted from 0; there is no 2"),
+            ("loss.2.weight=1", "loss has no entry 2: there are 2, counted from 0"),
             ("loss.tyo.weight=1", "loss has no entry named 'tyo'"),
         ],
     )

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 
+from sslcli.errors import RunError
 from sslcli.training.metrics import Means, MetricsFile
 
 
@@ -35,3 +37,10 @@ def test_lines_after_the_checkpoint_and_broken_ones_are_cut(tmp_path: Path) -> N
         raw.write('{"step": 4')
     file.cut_after(20)
     assert [json.loads(line)["step"] for line in file.path.read_text().splitlines()] == [10, 20]
+
+
+def test_a_full_disk_is_told_with_the_way_on(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(RunError, match="No space left on device") as caught:
+        MetricsFile(tmp_path / "metrics.jsonl").write({"step": 1})
+    assert f"--resume {tmp_path}" in caught.value.hint

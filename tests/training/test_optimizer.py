@@ -1,5 +1,6 @@
 """Which parameters decay, at which rate each learns, how gradients are clipped, and who waits."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from torch import nn
 from sslcli.api import Progress, Schedule
 from sslcli.errors import UserError
 from sslcli.recipe.tables import Freeze, Optimizer
+from sslcli.training.loop import Loop
+from sslcli.training.metrics import Means
 from sslcli.training.optimizer import (
     Thaw,
     clip_gradients,
@@ -17,6 +20,7 @@ from sslcli.training.optimizer import (
     make_optimizer,
     parameter_groups,
     set_rates,
+    without_gradient,
 )
 from sslcli.training.schedule import LearningRate
 
@@ -137,3 +141,26 @@ def test_what_is_frozen_for_ever_asks_for_no_gradient() -> None:
     layer = nn.Linear(2, 2)
     freeze_for_ever(layer, (Freeze(parameters=("weight",)),))
     assert [parameter.requires_grad for parameter in (layer.weight, layer.bias)] == [False, True]
+
+
+@pytest.mark.parametrize(("skipped", "expected"), [(False, {"gradient_norm": 5.0}), (True, {})])
+def test_the_norm_of_a_step_that_fp16_passes_over_is_not_noted(skipped: bool, expected: dict[str, float]) -> None:
+    optimizer = torch.optim.SGD(with_norms(3.0, 4.0), lr=0.1)
+    loop: Any = SimpleNamespace(
+        recipe=SimpleNamespace(optimizer=Optimizer(lr=1.0, clip=1.0)),
+        accelerator=SimpleNamespace(unscale_gradients=lambda o: None, optimizer_step_was_skipped=skipped),
+        plain_optimizer=optimizer,
+        optimizer=optimizer,
+        means=Means(),
+    )
+    Loop.move(loop)
+    assert loop.means.take() == expected
+    assert all(parameter.grad is None for parameter in optimizer.param_groups[0]["params"])
+
+
+def test_parameters_without_a_gradient_are_named_unless_they_never_learn() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    model[2].requires_grad_(False)
+    model[0](torch.ones(1, 2)).sum().backward()
+    assert without_gradient(model) == "no loss gives a gradient to 1.weight, 1.bias"
+    assert without_gradient(model[0]) == ""

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from sslcli.cli import run
 
 COLLAPSING = '''
-"""A loss that pulls all features together, and one that is no number."""
+"""A loss that pulls all features together, one that is no number, and one that leaves the last norm alone."""
 import torch
 from sslcli.api import Loss, LossOptions, hookimpl
 
@@ -29,15 +29,20 @@ class Nothing(torch.nn.Module):
     def __init__(self, options, context): super().__init__()
     def forward(self, step): return step.student("global").pooled.mean() * float("nan")
 
+class BeforeTheNorm(torch.nn.Module):
+    def __init__(self, options, context): super().__init__()
+    def forward(self, step): return step.student("global").tokens.square().mean()
+
 @hookimpl
 def sslcli_losses():
+    yield Loss("before_the_norm", LossOptions, "collapsing:BeforeTheNorm")
     yield Loss("together", LossOptions, "collapsing:Together")
     yield Loss("nothing", LossOptions, "collapsing:Nothing")
 '''
 
 
 @pytest.fixture
-def train(tmp_path: Path, tiny_recipe: Callable[..., Path]) -> Callable[..., int]:
+def train(tmp_path: Path, tiny_recipe: Callable[..., Path], fresh_registry: None) -> Callable[..., int]:
     """`train("run", loss=[…])`: the exit code of a run in `tmp_path / "run"`."""
 
     def call(name: str, *arguments: str, **tables: Any) -> int:
@@ -121,9 +126,9 @@ def test_resuming_on_the_same_pictures_elsewhere_is_allowed(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name a recipe, or a run with --resume"),
+        ([], "name either a recipe, or a run with --resume"),
         (["--resume", "nowhere"], "there is no run at nowhere"),
-        (["quickstart", "--resume", "run"], "name a recipe, or a run with --resume"),
+        (["quickstart", "--resume", "run"], "name either a recipe, or a run with --resume"),
         (["quickstart", "--set", "train.precision='fp16'"], "needs a GPU"),
         (["quickstart", "--set", "train.trackers=['tensorbord']"], "no tracker 'tensorbord'"),
         (["quickstart", "--set", "train.batch_size=4000"], "4000"),
@@ -151,7 +156,7 @@ def test_init_from_a_run_starts_from_its_weights(tmp_path: Path, train: Callable
     assert train("second", "--set", f"init={tmp_path / 'first'}", optimizer=slow) == 0
     first, second = (load_file(tmp_path / name / "backbone.safetensors") for name in ("first", "second"))
     assert all(torch.allclose(first[name], second[name], atol=1e-12) for name in first)
-    assert "matched" in capsys.readouterr().err
+    assert "tensors from" in capsys.readouterr().err
 
 
 def test_a_collapse_is_told_in_words_with_exit_code_three(
@@ -178,6 +183,36 @@ def test_a_loss_that_is_no_number_stops_with_exit_code_three(
     assert train("run", "--plugin", str(tmp_path / "collapsing.py"), loss=[{"name": "nothing"}]) == 3
     assert "nothing is nan" in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("checkpoints/step-*"))
+
+
+def test_parameters_that_no_loss_reaches_are_named_once(tmp_path: Path, train: Callable[..., int], capsys: Any) -> None:
+    (tmp_path / "collapsing.py").write_text(COLLAPSING)
+    assert train("run", "--plugin", str(tmp_path / "collapsing.py"), loss=[{"name": "before_the_norm"}]) == 0
+    told = capsys.readouterr().err
+    assert told.count("no loss gives a gradient to backbone.model.norm.weight, backbone.model.norm.bias") == 1
+
+
+def test_a_loss_may_have_the_name_of_a_method_of_torch(tmp_path: Path, train: Callable[..., int]) -> None:
+    (tmp_path / "collapsing.py").write_text(COLLAPSING.replace('"together"', '"half"'))
+    assert train("run", "--plugin", str(tmp_path / "collapsing.py"), loss=[{"name": "half"}]) == 0
+
+
+def test_parameters_that_wait_for_their_epoch_are_not_taken_for_forgotten(
+    train: Callable[..., int], capsys: Any
+) -> None:
+    freeze = [{"parameters": ["backbone.model.norm.*"], "epochs": 1.0}, {"parameters": ["*.cls_token"]}]
+    assert train("run", optimizer={"freeze": freeze}) == 0
+    assert "no loss gives a gradient" not in capsys.readouterr().err
+
+
+def test_a_batch_of_two_is_not_taken_for_a_collapse(train: Callable[..., int]) -> None:
+    assert train("run", train={"batch_size": 2, "epochs": 0.5}, sentinel={"every_steps": 1}) == 0
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_a_line(tmp_path: Path, train: Callable[..., int], capsys: Any) -> None:
+    (tmp_path / "file").write_text("")
+    assert train("file/run") == 2
+    assert f"cannot make {tmp_path / 'file' / 'run'}: [Errno 20] Not a directory" in capsys.readouterr().err
 
 
 def test_accumulation_gives_the_gradient_of_the_whole_batch(

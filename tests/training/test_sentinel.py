@@ -48,6 +48,13 @@ def test_one_healthy_look_starts_the_count_again() -> None:
     assert sentinel.check_features(2, collapsed)[1]
 
 
+def test_too_few_pictures_are_measured_but_not_judged() -> None:
+    sentinel = Sentinel(Options(patience=1))
+    found, warning = sentinel.check_features(0, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    assert found.effective_rank == pytest.approx(1.0)  # less than the limit: two points always lie on a line
+    assert warning == ""
+
+
 def test_features_along_one_line_are_a_collapse() -> None:
     line = torch.linspace(-1, 1, 32)[:, None] * torch.ones(1, 6)
     assert "one direction only" in Sentinel(Options()).check_features(0, line)[1]

@@ -1,5 +1,8 @@
 """One process with a batch of 2N and two with N each train the same model."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,3 +69,66 @@ def test_a_process_that_dies_ends_the_others(
     recipe = tiny_recipe(loss=[{"name": "dying"}])
     done = run_sslcli("pretrain", recipe, "--plugin", tmp_path / "dying.py", "--processes", 2, timeout=120)
     assert done.returncode != 0
+
+
+TOGETHER = """
+import sys
+from accelerate import Accelerator
+from sslcli.errors import UserError
+from sslcli.training.processes import on_main
+
+accelerator = Accelerator(cpu=True)
+assert on_main(accelerator, lambda: 7) == (7 if accelerator.is_main_process else None)
+
+def wrong():
+    raise UserError("taken", "choose another")
+
+try:
+    on_main(accelerator, wrong)
+except UserError as error:
+    assert (error.message, error.hint) == ("taken", "choose another")
+    accelerator.end_training()
+    sys.exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_fail_when_the_main_one_does(tmp_path: Path) -> None:
+    (tmp_path / "together.py").write_text(TOGETHER)
+    command = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", str(tmp_path / "together.py")]
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_two_processes_refuse_a_folder_that_is_taken_at_once(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], run_sslcli: Callable[..., Any]
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("")
+    began = time.monotonic()
+    done = run_sslcli("pretrain", tiny_recipe(), "--output", "taken", "--processes", 2, timeout=120)
+    assert done.returncode == 2
+    assert "taken is already there" in done.stderr
+    assert time.monotonic() - began < 30  # nobody waited for the launcher's patience to end
+
+
+@pytest.mark.slow
+def test_two_processes_refuse_parameters_that_no_loss_reaches(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], run_sslcli: Callable[..., Any]
+) -> None:
+    (tmp_path / "half.py").write_text(
+        "from sslcli.api import Loss, LossOptions, hookimpl\n"
+        "import torch\n"
+        "class Half(torch.nn.Module):\n"
+        "    def __init__(self, options, context): super().__init__()\n"
+        "    def forward(self, step): return step.student('global').tokens.square().mean()\n"
+        "@hookimpl\n"
+        "def sslcli_losses(): yield Loss('half', LossOptions, 'half:Half')\n"
+    )
+    arguments = ["pretrain", tiny_recipe(loss=[{"name": "half"}]), "--plugin", tmp_path / "half.py", "--processes", 2]
+    done = run_sslcli(*arguments, timeout=120)
+    assert done.returncode == 2
+    assert "no loss gives a gradient to backbone.model.norm.weight" in done.stderr
+    frozen = "optimizer.freeze=[{parameters = ['backbone.model.norm.*']}]"
+    assert run_sslcli(*arguments, "--set", frozen, timeout=120).returncode == 0

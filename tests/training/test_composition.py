@@ -1,0 +1,142 @@
+"""Parts that strangers bring, put together in one recipe: mixed views, routings, a teacher that is handed over."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sslcli.cli import run
+
+STRANGERS = '''
+"""Mixes each picture with the next one of the batch, and a loss that reads what was done; a routing by token."""
+import torch
+from sslcli.api import Augmentation, Loss, LossOptions, MixOptions, Reads, Routing, RoutingOptions, hookimpl
+from sslcli.data.augmentation import MixAugmentation
+from sslcli.nn.experts import Route
+
+class Halves(MixAugmentation):
+    def __init__(self, options, context):
+        self.shape = context.views[options.source]
+
+    def mix(self, images, uniform):
+        assert images.shape[0] == self.shape.crops
+        order = uniform("order").argsort()
+        mixed = images.clone()
+        mixed[..., images.shape[-1] // 2:] = images[:, order][..., images.shape[-1] // 2:]
+        return mixed, {"order": order}
+
+class ReadOptions(LossOptions):
+    def reads(self):
+        return Reads(student=("mixed:0",), teacher=("global:1",), images=("mixed",))
+
+class ReadsPlan(torch.nn.Module):
+    def __init__(self, options, context):
+        super().__init__()
+        assert context.views["mixed"] == context.views["global"]
+
+    def forward(self, step):
+        order, half = step.plan("mixed")["order"], step.images("mixed").shape[-1] // 2
+        left, right = step.images("mixed")[..., :half], step.images("mixed")[..., half:]
+        assert left.equal(step.images("global")[..., :half])
+        assert right.equal(step.images("global")[:, order][..., half:])
+        theirs = step.teacher("global:1").pooled
+        assert not theirs.requires_grad
+        step.log("first", order[0].float())
+        return (step.student("mixed:0").pooled - (theirs + theirs[order]) / 2).square().mean()
+
+class ByToken(torch.nn.Module):
+    def __init__(self, options, context):
+        super().__init__()
+        self.gate = torch.nn.Linear(context.width, options.experts, bias=False)
+
+    def forward(self, tokens, columns):
+        assert columns["index"].shape == tokens.shape[:1]
+        shares = self.gate(tokens).float().softmax(-1)
+        best = torch.nn.functional.one_hot(shares.argmax(-1), shares.shape[-1])
+        return Route(shares * best, {"balance": shares.mean((0, 1)).square().sum()})
+
+@hookimpl
+def sslcli_augmentations():
+    yield Augmentation("halves", MixOptions, "strangers:Halves", mixes=True)
+
+@hookimpl
+def sslcli_losses():
+    yield Loss("plan", ReadOptions, "strangers:ReadsPlan")
+
+@hookimpl
+def sslcli_routings():
+    yield Routing("by_token", RoutingOptions, "strangers:ByToken")
+'''
+MIXED = {"mixed": {"augmentation": "halves", "source": "global"}}
+ROUTING = {"name": "by_token", "experts": 3, "blocks": [0, 1]}
+
+
+@pytest.fixture
+def train(tmp_path: Path, tiny_recipe: Callable[..., Path], fresh_registry: None) -> Callable[..., Path]:
+    """`train("run", loss=[…])`: the folder of a run with the plugin above."""
+    (tmp_path / "strangers.py").write_text(STRANGERS)
+
+    def call(name: str, *arguments: str, **tables: Any) -> Path:
+        plugin = ["--plugin", str(tmp_path / "strangers.py")]
+        code = run(["pretrain", str(tiny_recipe(**tables)), "--output", str(tmp_path / name), *plugin, *arguments])
+        assert code == 0
+        return tmp_path / name
+
+    return call
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_mixed_group_reaches_a_loss_with_its_plan(train: Callable[..., Path]) -> None:
+    told = lines(train("run", views=MIXED, loss=[{"name": "plan"}], train={"epochs": 2.0}))
+    assert len({line["plan/first"] for line in told}) > 1  # another order at every step
+
+
+def test_mixing_does_not_depend_on_what_was_drawn_before(
+    train: Callable[..., Path], bit_equal: Callable[..., None]
+) -> None:
+    tables: dict[str, Any] = {"views": MIXED, "train": {"epochs": 2.0}, "checkpoint": {"every_steps": 3}}
+    losses = [{"name": "plan"}, {"name": "simclr"}]
+    whole, parts = train("whole", loss=losses, **tables), train("parts", loss=losses, **tables)
+    for file in (parts / "checkpoints" / "step-00000006").iterdir():
+        file.unlink()
+    assert run(["pretrain", "--resume", str(parts)]) == 0
+    bit_equal(whole, parts)
+
+
+def test_a_routing_learns_and_its_losses_are_logged_and_minimised(train: Callable[..., Path]) -> None:
+    slow = {"lr": 1e-3, "weight_decay": 0.0}
+    folder = train("run", loss=[{"name": "simclr", "weight": 0.0}], routing=ROUTING, optimizer=slow)
+    told = lines(folder)[-1]
+    assert told["loss"] == pytest.approx(2 * told["routing/balance"])  # two layers, nothing else weighs
+    checkpoints = sorted((folder / "checkpoints").glob("step-*"))
+    gates = [
+        tensor
+        for name, tensor in load_file(checkpoints[-1] / "model.safetensors").items()
+        if name.endswith("gate.weight")
+    ]
+    assert len(gates) == 2
+    assert not torch.allclose(gates[0], gates[1], atol=0.05)  # each layer has a start of its own
+
+
+def test_the_teacher_is_handed_over_when_the_recipe_says_so(train: Callable[..., Path]) -> None:
+    folder = train("run", loss=[{"name": "moco_v3", "hidden": 8, "output": 4}], teacher={"export": True})
+    trained = load_file(max((folder / "checkpoints").glob("step-*")) / "model.safetensors")
+    saved = load_file(folder / "backbone.safetensors")
+    assert all(trained[f"backbone.target.model.{name}"].equal(tensor) for name, tensor in saved.items())
+    assert not trained["backbone.online.model.norm.weight"].equal(saved["norm.weight"])
+
+
+def test_a_teacher_that_no_loss_reads_is_not_handed_over_with_empty_batch_norms(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], capsys: Any
+) -> None:
+    recipe = tiny_recipe(backbone={"name": "resnet", "depth": 18}, teacher={"export": True})
+    assert run(["pretrain", str(recipe), "--output", str(tmp_path / "run")]) == 2
+    assert "would learn no statistics" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
