@@ -1,25 +1,20 @@
 """`sslcli bench`: how fast a recipe trains here, and where the time goes."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sslcli.cli.arguments import AsJson, Overrides, PluginFiles, Reference
 from sslcli.cli.output import print_json, table
 
 
 def bench(
-    recipe: Annotated[str, typer.Argument(help="A recipe: a TOML file, or a name such as quickstart or mae/tiny.")],
+    recipe: Reference,
     steps: Annotated[int, typer.Option(min=1, help="Steps to measure.")] = 20,
     warmup: Annotated[int, typer.Option(min=0, help="Steps before the measurement.")] = 3,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a key of the recipe; repeatable.", metavar="KEY=VALUE")
-    ] = None,
-    plugin_files: Annotated[
-        list[Path] | None,
-        typer.Option("--plugin", help="A plugin in a file of its own; repeatable.", metavar="FILE.py"),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    overrides: Overrides = None,
+    plugin_files: PluginFiles = None,
+    json: AsJson = False,
 ) -> None:
     """Measure how fast a recipe trains, and where the time goes. Nothing is written.
 

@@ -6,15 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from sslcli.cli.arguments import AsJson, PluginFiles
 from sslcli.cli.output import print_json, table, talk
 from sslcli.errors import DONE, USER_CAN_MEND, UserError, did_you_mean
 
 app = typer.Typer(no_args_is_help=True, help="List, show, begin and check plugins.")
-
-PluginFiles = Annotated[
-    list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="A plugin in a file of its own; repeatable.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 class Kind(StrEnum):

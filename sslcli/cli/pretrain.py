@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sslcli.cli.arguments import AsJson, Overrides, PluginFiles
 from sslcli.cli.output import print_json
 from sslcli.errors import UserError
 
@@ -19,20 +20,15 @@ def pretrain(
     data: Annotated[
         str | None, typer.Option(help="Pictures to train on: a folder, parquet:GLOB, hf:NAME, demo …")
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a key of the recipe; repeatable.", metavar="KEY=VALUE")
-    ] = None,
-    plugin_files: Annotated[
-        list[Path] | None,
-        typer.Option("--plugin", help="A plugin in a file of its own; repeatable.", metavar="FILE.py"),
-    ] = None,
+    overrides: Overrides = None,
+    plugin_files: PluginFiles = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run's folder (default: runs/<name>).")
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes to start on this machine, one a GPU.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Build and check everything, train nothing.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell only warnings.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    json: AsJson = False,
 ) -> int:
     """Train a backbone by a recipe, or go on with a run.
 

@@ -5,19 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
+from sslcli.cli.arguments import AsJson, Overrides, PluginFiles, Reference
 from sslcli.cli.output import print_json, table, talk
 from sslcli.errors import DONE, USER_CAN_MEND, UserError
 
 app = typer.Typer(no_args_is_help=True, help="List, show, check and begin recipes.")
-
-Reference = Annotated[str, typer.Argument(metavar="RECIPE", help="A TOML file, or a name such as mae/tiny.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
-]
-PluginFiles = Annotated[
-    list[Path] | None, typer.Option("--plugin", metavar="FILE.py", help="A plugin in a file of its own; repeatable.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command("list")

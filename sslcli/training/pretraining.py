@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sslcli.api import Progress, Reads, ViewShape
 from sslcli.data.augmentation import MixAugmentation, ViewAugmentation
 from sslcli.data.batch import Batch
+from sslcli.errors import UserError
 from sslcli.nn import Backbone, Momentum, Step, world
 from sslcli.nn.experts import forget_routing, routing_losses, routing_parts
 from sslcli.nn.random import sample_uniform
@@ -107,6 +108,7 @@ class Pretraining(nn.Module):
             plans: dict[str, Mapping[str, Tensor]] = {}
             for group, (source, augmentation) in self.mixes.items():
                 images[group], plans[group] = augmentation.mix(images[source], self.uniform(group, batch.columns))
+                refuse_other_shape(group, images[group], images[source])
         return images, plans
 
     def finish(self, group: str, batch: Batch) -> Tensor:
@@ -143,6 +145,15 @@ class Pretraining(nn.Module):
         """Compile what encodes, in the student and in the teacher."""
         for backbone in {id(network): network for network in (self.student, self.teacher)}.values():
             compile_in_place(backbone)
+
+
+def refuse_other_shape(group: str, mixed: Tensor, source: Tensor) -> None:
+    """A mixed group has the crops and samples of its source."""
+    if mixed.shape[:2] != source.shape[:2]:
+        raise UserError(
+            f"views.{group} is mixed to {tuple(mixed.shape[:2])} crops and samples from {tuple(source.shape[:2])}",
+            "its augmentation's mix() must return as many as it was given",
+        )
 
 
 @contextmanager

@@ -29,6 +29,11 @@ class Halves(MixAugmentation):
         mixed[..., images.shape[-1] // 2:] = images[:, order][..., images.shape[-1] // 2:]
         return mixed, {"order": order}
 
+class Loses(Halves):
+    def mix(self, images, uniform):
+        mixed, plan = super().mix(images, uniform)
+        return mixed[:1], plan
+
 class ReadOptions(LossOptions):
     def reads(self):
         return Reads(student=("mixed:0",), teacher=("global:1",), images=("mixed",))
@@ -62,6 +67,7 @@ class ByToken(torch.nn.Module):
 @hookimpl
 def sslcli_augmentations():
     yield Augmentation("halves", MixOptions, "strangers:Halves", mixes=True)
+    yield Augmentation("loses", MixOptions, "strangers:Loses", mixes=True)
 
 @hookimpl
 def sslcli_losses():
@@ -80,10 +86,9 @@ def train(tmp_path: Path, tiny_recipe: Callable[..., Path], fresh_registry: None
     """`train("run", loss=[…])`: the folder of a run with the plugin above."""
     (tmp_path / "strangers.py").write_text(STRANGERS)
 
-    def call(name: str, *arguments: str, **tables: Any) -> Path:
+    def call(name: str, *, code: int = 0, **tables: Any) -> Path:
         plugin = ["--plugin", str(tmp_path / "strangers.py")]
-        code = run(["pretrain", str(tiny_recipe(**tables)), "--output", str(tmp_path / name), *plugin, *arguments])
-        assert code == 0
+        assert run(["pretrain", str(tiny_recipe(**tables)), "--output", str(tmp_path / name), *plugin]) == code
         return tmp_path / name
 
     return call
@@ -96,6 +101,11 @@ def lines(folder: Path) -> list[dict[str, float]]:
 def test_a_mixed_group_reaches_a_loss_with_its_plan(train: Callable[..., Path]) -> None:
     told = lines(train("run", views=MIXED, loss=[{"name": "plan"}], train={"epochs": 2.0}))
     assert len({line["plan/first"] for line in told}) > 1  # another order at every step
+
+
+def test_a_mixing_that_loses_crops_is_told_so(train: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    train("run", views={"mixed": {"augmentation": "loses", "source": "global"}}, loss=[{"name": "plan"}], code=2)
+    assert "views.mixed is mixed to (1, 8) crops and samples from (2, 8)" in capsys.readouterr().err
 
 
 def test_mixing_does_not_depend_on_what_was_drawn_before(
