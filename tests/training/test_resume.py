@@ -120,7 +120,8 @@ def test_a_signal_saves_and_the_run_goes_on_bit_equal(
         "--set",
         "train.epochs=40",
     ]
-    child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in `start`: sums depend on the number of threads
+    child = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     wait_for(tmp_path / "stopped" / "metrics.jsonl", child)
     child.send_signal(number)
     _, talk = child.communicate(timeout=120)

@@ -26,8 +26,8 @@ def test_two_processes_train_what_one_trains(
     nearly_equal: Callable[..., None],
 ) -> None:
     recipe = tiny_recipe(loss=[LOSSES[loss]], backbone={"patch_size": 4}, optimizer={"name": "sgd", "lr": 0.05})
-    for name, processes in (("one", 1), ("two", 2)):
-        done = run_sslcli("pretrain", recipe, "--output", name, "--processes", processes, "--set", "train.epochs=1.4")
+    for name, processes in (("one", 1), ("two", 2)):  # two steps: rounding may make a ReLU of a later one flip
+        done = run_sslcli("pretrain", recipe, "--output", name, "--processes", processes)
         assert (done.returncode, done.stdout) == (0, f"{name}\n"), done.stderr
     nearly_equal(tmp_path / "one", tmp_path / "two", atol=2e-5)
 
@@ -36,9 +36,8 @@ def test_two_processes_train_what_one_trains(
 def test_a_run_of_two_processes_goes_on_with_one(
     tmp_path: Path, tiny_recipe: Callable[..., Path], run_sslcli: Callable[..., Any], nearly_equal: Callable[..., None]
 ) -> None:
-    recipe = tiny_recipe(
-        optimizer={"name": "sgd", "lr": 0.05}, train={"epochs": 2.0}, checkpoint={"every_steps": 3, "keep": 9}
-    )
+    tables = {"optimizer": {"name": "sgd", "lr": 0.05}, "checkpoint": {"every_steps": 3, "keep": 9}}
+    recipe = tiny_recipe(loss=[LOSSES["mae"]], backbone={"patch_size": 4}, train={"epochs": 2.0}, **tables)
     assert run_sslcli("pretrain", recipe, "--output", "two", "--processes", 2).returncode == 0
     assert run_sslcli("pretrain", recipe, "--output", "one").returncode == 0
     for path in (tmp_path / "two" / "checkpoints").glob("step-00000006/*"):
