@@ -67,7 +67,7 @@ class Encoding:
             bundles.setdefault(self.bundle_of(group, number), []).append((group, number))
         parts: dict[str, list[Features]] = {}
         for bundle in bundles.values():
-            features = self.encode([self.images[group][number] for group, number in bundle]).unflatten(len(bundle))
+            features = self.encode(self.joined(bundle), len(bundle)).unflatten(len(bundle))
             for group in dict.fromkeys(group for group, _ in bundle):
                 places = [place for place, (name, _) in enumerate(bundle) if name == group]
                 parts.setdefault(group, []).append(features[places[0] : places[-1] + 1])
@@ -79,11 +79,17 @@ class Encoding:
             return group, number
         return group if self.backbone.mixes_batch else self.images[group].shape[-2:]
 
-    def encode(self, crops: list[Tensor]) -> Features:
-        """One forward of crops `[B, 3, S, S]` of one size: features with leading axis `[crops * B]`."""
-        images = torch.cat(crops) if len(crops) > 1 else crops[0]
+    def joined(self, bundle: list[Crop]) -> Tensor:
+        """The images of a bundle, `[crops * B, 3, S, S]`; those of a whole group are not copied."""
+        group = bundle[0][0]
+        if bundle == [(group, number) for number in range(len(self.images[group]))]:
+            return self.images[group].flatten(0, 1)
+        return torch.cat([self.images[group][number] for group, number in bundle])
+
+    def encode(self, images: Tensor, crops: int) -> Features:
+        """One forward of images `[crops * B, 3, S, S]`: features with that leading axis."""
         with torch.set_grad_enabled(self.network == "student" and torch.is_grad_enabled()):
             if "tokens" not in self.backbone.abilities:
                 return self.backbone.features(images)
-            columns = {name: column.repeat(len(crops)) for name, column in self.columns.items()}
+            columns = {name: column.repeat(crops) for name, column in self.columns.items()}
             return self.backbone.encode(self.backbone.embed(images), columns=columns)
