@@ -22,14 +22,14 @@ import torch
 from lightly.transforms import DINOTransform
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from sslcli_multicrop.augmentation import Multicrop
-from sslcli_multicrop.options import MulticropOptions
 
 from sslcli.api import Context, ViewShape
 from sslcli.data.batch import Batch
 from sslcli.data.pictures import decode_picture
 from sslcli.data.views import ViewReader
+from sslcli.plugins import load_registry, resolve
 
+MULTICROP = load_registry().find("augmentation", "multicrop")
 WIDTH, HEIGHT, QUALITY = 500, 375, 90
 JITTER = {"probability": 0.8, "brightness": 0.8, "contrast": 0.8, "saturation": 0.4, "hue": 0.2}  # lightly's defaults
 GROUPS = {
@@ -84,10 +84,10 @@ class Ours:
 
     def __init__(self, files: list[bytes]) -> None:
         tables = {
-            name: MulticropOptions.model_validate({**table, "jitter": JITTER, "grey": 0.2})
+            name: MULTICROP.options.model_validate({**table, "jitter": JITTER, "grey": 0.2})
             for name, table in GROUPS.items()
         }
-        self.views = {name: Multicrop(options, Context()) for name, options in tables.items()}
+        self.views = {name: resolve(MULTICROP.code)(options, Context()) for name, options in tables.items()}
         shapes = {name: ViewShape(options.crops, options.size) for name, options in tables.items()}
         self.reader = ViewReader(Pictures(files), self.views, shapes, seed=0)
         self.positions = [(0, index) for index in range(len(files))]
