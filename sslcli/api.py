@@ -1,4 +1,4 @@
-"""The module that a plugin imports: the hook marker, the four records it offers, the options it reads, what it is told.
+"""The module that a plugin imports: the hook marker, the records it offers, the options it reads, what it is told.
 
 Nothing here imports torch, so a recipe can be checked, listed and completed without it.
 """
@@ -45,12 +45,12 @@ class Schedule(Options):
 
     `epochs` is how long the move takes (the whole run when left out); after it the value stays at `end`.
     `per = "epoch"` moves once an epoch; `reaches_end` puts `end` on the last step (or epoch) of the move, as
-    numpy.linspace does, instead of on the one after it.
+    numpy.linspace does, instead of on the one after it. A `step` is `start` for that long, and `end` from then on.
     """
 
     start: float
     end: float
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: Literal["cosine", "linear", "step"] = "cosine"
     epochs: Annotated[float, Field(gt=0)] | None = None
     per: Literal["step", "epoch"] = "step"
     reaches_end: bool = False
@@ -60,6 +60,8 @@ class Schedule(Options):
         unit = 1 if self.per == "step" else progress.steps_per_epoch
         length = (progress.steps if self.epochs is None else self.epochs * progress.steps_per_epoch) / unit
         done = min(progress.step // unit / max(length - self.reaches_end, 1e-9), 1.0)
+        if self.schedule == "step":
+            return self.end if done >= 1.0 else self.start
         share = done if self.schedule == "linear" else (1.0 - math.cos(math.pi * done)) / 2
         return self.start + (self.end - self.start) * share
 
@@ -87,12 +89,36 @@ class Reads:
 class LossOptions(Options):
     """What every loss has: its weight in the total, and the view group it works on."""
 
-    weight: Annotated[float, Field(ge=0.0)] = 1.0  # in the total
+    weight: Annotated[float, Field(ge=0.0)] = 1.0  # in the total; 0 leaves the loss out
     views: str = "global"  # the view group that it works on
 
     def reads(self) -> Reads:
         """What the loss wants encoded; the student's features of `views` unless the loss says otherwise."""
         return Reads(student=(self.views,))
+
+
+class TaughtLossOptions(LossOptions):
+    """What a loss has that compares the teacher's crops with the student's, large ones and small ones.
+
+    Crops of one number are never compared: with one group for both networks they are the same picture.
+    """
+
+    teacher_views: str = ""  # the view group that the teacher sees; the same as `views` when empty
+    local_views: str = ""  # a second view group of the student, of smaller crops; none when empty
+
+    @property
+    def taught(self) -> str:
+        """The view group that the teacher sees."""
+        return self.teacher_views or self.views
+
+    @property
+    def studied(self) -> tuple[str, ...]:
+        """The view groups that the student sees: the large crops, then the small ones where there are some."""
+        return tuple(filter(None, (self.views, self.local_views)))
+
+    def reads(self) -> Reads:
+        """Large and small crops by the student, large ones by the teacher."""
+        return Reads(student=self.studied, teacher=(self.taught,))
 
 
 class ViewOptions(Options):
@@ -169,6 +195,17 @@ class Routing(Offer):
 
 
 @dataclass(frozen=True)
+class Importer(Offer):
+    """Weights that other code released, to a run: `code(options, document) -> sslcli.nn.Imported`.
+
+    `document` is the content of the file: tensors, numbers, words and their containers; nothing of it was executed.
+    """
+
+    kind = "importer"
+    base = Options
+
+
+@dataclass(frozen=True)
 class ViewShape:
     """How many crops a view group has, and their size in pixels."""
 
@@ -195,6 +232,7 @@ class Context:
     seed: int = 0
     width: int = 0  # channels of a token
     depth: int = 0  # blocks
+    heads: int = 0  # of attention in a block; 0 where there is none
     patch_size: int = 0  # pixels a side
     grid: tuple[int, int] = (0, 0)  # patches, rows by columns
     prefix_tokens: int = 0  # CLS and registers, before the patch tokens

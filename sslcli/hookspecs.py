@@ -1,10 +1,10 @@
-"""The four hooks of a plugin. Each takes no argument and yields records of `sslcli.api`."""
+"""The hooks of a plugin. Each takes no argument and yields records of `sslcli.api`."""
 
 from collections.abc import Iterable
 
 import pluggy
 
-from sslcli.api import Augmentation, Backbone, Loss, Routing
+from sslcli.api import Augmentation, Backbone, Importer, Loss, Routing
 
 hookspec = pluggy.HookspecMarker("sslcli")
 
@@ -27,3 +27,8 @@ def sslcli_backbones() -> Iterable[Backbone]:  # type: ignore[empty-body]
 @hookspec
 def sslcli_routings() -> Iterable[Routing]:  # type: ignore[empty-body]
     """Which expert a token goes to, in a mixture-of-experts backbone."""
+
+
+@hookspec
+def sslcli_importers() -> Iterable[Importer]:  # type: ignore[empty-body]
+    """Weights that other code released, to a run."""

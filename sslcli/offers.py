@@ -10,7 +10,7 @@ from typing import Any
 import pluggy
 
 from sslcli import hookspecs
-from sslcli.api import Augmentation, Backbone, Loss, MixOptions, Offer, Options, Routing, ViewOptions
+from sslcli.api import Augmentation, Backbone, Importer, Loss, MixOptions, Offer, Options, Routing, ViewOptions
 from sslcli.errors import did_you_mean
 
 HOOKS: dict[str, type[Offer]] = {
@@ -18,6 +18,7 @@ HOOKS: dict[str, type[Offer]] = {
     "sslcli_augmentations": Augmentation,
     "sslcli_backbones": Backbone,
     "sslcli_routings": Routing,
+    "sslcli_importers": Importer,
 }
 KINDS = tuple(record.kind for record in HOOKS.values())
 ABILITIES = ("tokens", "masking", "attention_mask", "experts")

@@ -55,7 +55,7 @@ def test_what_an_option_takes_is_said_in_words(name: str, takes: str) -> None:
 def test_an_option_is_explained_by_its_description_or_the_comment_at_its_line() -> None:
     assert option("path").about == "where it is"
     assert option("count").about == "how many # of them"
-    assert option("weight").about == "in the total"  # of the base
+    assert option("weight").about == "in the total; 0 leaves the loss out"  # of the base
     assert option("share").about == ""
 
 

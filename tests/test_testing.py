@@ -22,7 +22,8 @@ import torch
 from torch import nn
 from sslcli.api import *
 from sslcli.api import hookimpl
-from sslcli.nn import Backbone as Network, Features
+from sslcli.errors import UserError
+from sslcli.nn import Backbone as Network, Features, Imported
 from sslcli.nn.experts import Route
 from sslcli.data.augmentation import ViewAugmentation, MixAugmentation
 import sslcli.api as api
@@ -91,12 +92,20 @@ ROUTING = """
         gates = tokens.float()[..., : self.options.experts].softmax(-1)
         return Route(gates, {"balance": gates.var()})
 """
+IMPORTER = """
+    def __new__(cls, options, document):
+        inner = document.get("weights", document) if isinstance(document, dict) else {}
+        if not inner or "string.weight" not in inner:
+            raise UserError(f"it has no string.weight, but {list(inner)}", "is it another file?")
+        return Imported(inner, {}, 0, "a string")
+"""
 KINDS = {
     "loss": ("losses", "Loss", "LossOptions", "nn.Module", "", LOSS),
     "view": ("augmentations", "Augmentation", "ViewOptions", "ViewAugmentation", "", VIEW),
     "mix": ("augmentations", "Augmentation", "MixOptions", "MixAugmentation", ", mixes=True", MIX),
     "backbone": ("backbones", "Backbone", "BackboneOptions", "Network", ", abilities=('tokens',)", BACKBONE),
     "routing": ("routings", "Routing", "RoutingOptions", "nn.Module", "", ROUTING),
+    "importer": ("importers", "Importer", "api.Options", "object", "", IMPORTER),
 }
 
 Check = Callable[..., dict[str, CheckResult]]
@@ -223,6 +232,27 @@ def test_a_plugin_that_keeps_its_contract_passes_every_check(check: Check, kind:
         ("routing", ("Route(gates,", "Route(0 * gates,"), "sends every token somewhere", "goes to no expert"),
         ("routing", (".float()", ""), "keeps full precision", "gates are"),
         ("routing", ("gates.var()", "gates.log().var(0)"), "gives losses that are finite scalars", "no scalar"),
+        ("importer", ("if not inner or", "if inner and"), "refuses an empty document", "{} is taken, and gives an Imp"),
+        ("importer", (" if isinstance(document, dict) else {}", ""), "refuses what has no names", "ends in Attribute"),
+        ("importer", ("raise UserError", "raise ValueError"), "refuses words and numbers", "ends in ValueError"),
+        (
+            "importer",
+            (' or "string.weight" not in inner', ""),
+            "refuses tensors of another network",
+            "zither.string.weight",
+        ),
+        (
+            "importer",
+            ("but {list(inner)}", "sorry"),
+            "says what it found in a document that it refuses",
+            "names nothing of the file: 'it has no string.weight, sorry'",
+        ),
+        (
+            "importer",
+            ("raise UserError", "document.clear(); raise UserError"),
+            "leaves the document as it was",
+            "changes the document",
+        ),
     ],
 )
 def test_a_plugin_that_breaks_its_contract_fails_the_check(

@@ -21,6 +21,7 @@ class MomentumContrastOptions(LossOptions):
     hidden: Count = 4096
     output: Count = 256
     predictor_last_norm: bool = True  # batch norm without scale and shift after the predictor's last layer
+    queue: Annotated[int, Field(ge=0)] = 0  # keys of earlier steps that are negatives too; 0: none, as published
 
     def reads(self) -> Reads:
         """The same crops by student and by teacher."""

@@ -3,9 +3,10 @@
 features(images) = encode(embed(images))
 embed:   patches + their positions                          [B, N, D]
 encode:  keep some -> join CLS and registers -> blocks -> last norm
+encode_together: the same for crops of several sizes, packed into one forward
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import timm
@@ -22,6 +23,7 @@ from sslcli.nn.positions import resize_positions
 from sslcli_vit import ABILITIES
 from sslcli_vit.building import build_model, model_arguments, position_prefix
 from sslcli_vit.options import VitOptions
+from sslcli_vit.packing import Layout, pack, packable, packed_block
 
 
 class Vit(Backbone):
@@ -40,6 +42,7 @@ class Vit(Backbone):
         self.model: Any = build_model(options, context)
         self.width = self.model.embed_dim
         self.depth = len(self.model.blocks)
+        self.heads = getattr(getattr(self.model.blocks[0], "attn", None), "num_heads", 0)
         self.patch_size = self.model.patch_embed.feat_ratio()
         self.grid = tuple(self.model.patch_embed.grid_size)
         self.prefix_tokens = self.model.num_prefix_tokens
@@ -48,10 +51,15 @@ class Vit(Backbone):
         """Features of normalised images `[B, 3, H, W]`."""
         return self.encode(self.embed(images))
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Patch tokens with their positions, `[B, N, D]`, row by row, without prefix tokens."""
+    def embed(self, images: Tensor, *, mask: Tensor | None = None, mask_token: Tensor | None = None) -> Tensor:
+        """Patch tokens with their positions, `[B, N, D]`, row by row, without prefix tokens.
+
+        Where `mask [B, N]` is true, `mask_token [D]` stands in the place of the patch.
+        """
         patches = self.model.patch_embed(images)  # [B, rows, columns, D]
         tokens: Tensor = patches.flatten(1, 2)
+        if mask is not None and mask_token is not None:
+            tokens = torch.where(mask[..., None], mask_token.to(tokens.dtype), tokens)
         if self.model.pos_embed is None:
             return tokens
         return tokens + self.positions((patches.shape[1], patches.shape[2]))
@@ -76,9 +84,38 @@ class Vit(Backbone):
         """
         if keep is not None:
             tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
-        sequence = self.model.norm_pre(self.model.pos_drop(self.with_prefix(tokens)))
+        sequence = self.enter(tokens)
         for block in self.model.blocks:
-            sequence = self.run(block, sequence, attend, columns)
+            sequence = self.run(run_block, block, sequence, attend, columns)
+        return self.leave(sequence)
+
+    def encode_together(
+        self, sizes: Sequence[Tensor], *, columns: Sequence[Mapping[str, Tensor]] | None = None
+    ) -> list[Features]:
+        """Features of patch tokens of several lengths, `[B_i, N_i, D]`, in one forward where the blocks can be packed.
+
+        They are those of `encode` one by one, up to rounding; where something is dropped, the draws are others.
+        """
+        if not self.packs:
+            return super().encode_together(sizes, columns=columns)
+        sequences = [self.enter(tokens) for tokens in sizes]
+        flat, layout = pack(sequences), Layout.of(sequences)
+        for block in self.model.blocks:
+            flat = self.run(packed_block, block, flat, layout)
+        return [self.leave(sequence) for sequence in layout.split(flat)]
+
+    @property
+    def packs(self) -> bool:
+        """Whether `encode_together` is one forward: all blocks are plain ones, without experts."""
+        return all(packable(block) for block in self.model.blocks)
+
+    def enter(self, tokens: Tensor) -> Tensor:
+        """What the first block is given: patch tokens `[B, N, D]` with CLS and registers before them."""
+        sequence: Tensor = self.model.norm_pre(self.model.pos_drop(self.with_prefix(tokens)))
+        return sequence
+
+    def leave(self, sequence: Tensor) -> Features:
+        """What the last block gave, with the last norm and pooled."""
         normed = self.model.norm(sequence)
         return Features(sequence, normed, self.prefix_tokens, self.model.pool(normed))
 
@@ -93,14 +130,17 @@ class Vit(Backbone):
             prefix = prefix + self.model.pos_embed[:, :rows]
         return torch.cat([prefix.expand(len(tokens), -1, -1), tokens], dim=1)
 
-    def run(
-        self, block: nn.Module, sequence: Tensor, attend: Tensor | None, columns: Mapping[str, Tensor] | None
-    ) -> Tensor:
-        """One block, recomputed in the backward pass where the recipe asks for it."""
+    def run(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """One block by `function`, recomputed in the backward pass where the recipe asks for it."""
         if self.options.checkpointing and torch.is_grad_enabled():
-            recomputed: Tensor = checkpoint(run_block, block, sequence, attend, columns, use_reentrant=False)
+            recomputed: Tensor = checkpoint(function, *arguments, use_reentrant=False)
             return recomputed
-        return run_block(block, sequence, attend, columns)
+        return function(*arguments)
+
+    def last_norm(self, tokens: Tensor) -> Tensor:
+        """The last norm of the network."""
+        normed: Tensor = self.model.norm(tokens)
+        return normed
 
     def replace_mlp(self, block: int, make: Callable[[nn.Module], nn.Module]) -> None:
         """Put `make(mlp)` in the place of the MLP of a block."""

@@ -32,11 +32,26 @@ def moco_v3(model: nn.Module) -> None:
         nn.init.normal_(tensor(model.cls_token), std=1e-6)
 
 
+def dino(model: nn.Module) -> None:
+    """DINO (arXiv 2104.14294) and its descendants: truncated normal 0.02 for matrices, CLS and positions."""
+    for linear in linears(model).values():
+        nn.init.trunc_normal_(linear.weight, std=0.02)
+        zero_bias(linear)
+    for table in (model.cls_token, model.pos_embed):
+        if table is not None:
+            nn.init.trunc_normal_(tensor(table), std=0.02)
+
+
 def as_built(model: nn.Module) -> None:
     """What the model was built with: truncated normal 0.02 for matrices and learned positions."""
 
 
-INITIALISATIONS: Mapping[str, Callable[[nn.Module], None]] = {"timm": as_built, "mae": mae, "moco_v3": moco_v3}
+INITIALISATIONS: Mapping[str, Callable[[nn.Module], None]] = {
+    "timm": as_built,
+    "mae": mae,
+    "moco_v3": moco_v3,
+    "dino": dino,
+}
 
 
 @torch.no_grad()

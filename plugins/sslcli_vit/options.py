@@ -24,6 +24,6 @@ class VitOptions(BackboneOptions):
     registers: Annotated[int, Field(ge=0)] | None = None
     positions: Literal["learned", "sincos", "sincos_transposed"] = "learned"
     position_resize: Literal["size", "dino"] = "size"  # for images of another size than image_size
-    init: Literal["timm", "mae", "moco_v3"] = "timm"
+    init: Literal["timm", "mae", "moco_v3", "dino"] = "timm"
     pool: Literal["auto", "cls", "mean"] = "auto"  # auto: CLS where there is one
     checkpointing: bool = False  # recompute each block in the backward pass: less memory, about a third more time

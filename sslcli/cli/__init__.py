@@ -2,8 +2,9 @@
 
 A command lives in `sslcli/cli/<name>.py` and has one line in `COMMANDS` (`sslcli/cli/commands.py`). The file exposes
 either `app`, a `typer.Typer` (always a group, even of one command, such as `sslcli eval knn`), or a function named
-like the command (`def pretrain(...)`), annotated for typer; its docstring is the help, with an example in a `\\b`
-paragraph. A package brings a command by an entry point of the group `sslcli.commands`: such an app or such a function.
+like the command (`def pretrain(...)`, `import_` for `import`), annotated for typer; its docstring is the help, with
+an example in a `\\b` paragraph. A package brings a command by an entry point of the group `sslcli.commands`: such an
+app or such a function.
 
 * A command parses and prints; it computes nothing and imports what it needs inside the function, so that `--help` stays
   quick and light. It prints data with `print` and `sslcli.cli.output`, talks on stderr, and takes `--json`.

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from keyword import iskeyword
 from typing import Any
 
 import typer
@@ -14,6 +15,7 @@ from sslcli.errors import Interrupted, UserError, did_you_mean
 
 COMMANDS = {  # name -> what it does, as `sslcli --help` says it; the file is sslcli/cli/<name>.py
     "pretrain": "Train a backbone by a recipe, or go on with a run.",
+    "import": "Make a run of weights that other code released.",
     "eval": "Judge a backbone on labelled pictures.",
     "recipe": "List, show, check and begin recipes.",
     "plugins": "List, show, begin and check plugins.",
@@ -73,9 +75,13 @@ def packages_of(points: Iterable[EntryPoint]) -> str:
 
 
 def own_command(name: str) -> Any:
-    """A command of the host: `app` of its file, or the function that is named like it."""
-    module = import_module(f"sslcli.cli.{name}")
-    return to_command(getattr(module, "app", None) or getattr(module, name))
+    """A command of the host: `app` of its file, or the function that is named like it.
+
+    A name that Python keeps for itself, such as `import`, has an underscore behind it there.
+    """
+    written = f"{name}_" if iskeyword(name) else name
+    module = import_module(f"sslcli.cli.{written}")
+    return to_command(getattr(module, "app", None) or getattr(module, written))
 
 
 def plugin_command(name: str, points: list[EntryPoint]) -> Any:

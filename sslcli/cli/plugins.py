@@ -14,12 +14,13 @@ app = typer.Typer(no_args_is_help=True, help="List, show, begin and check plugin
 
 
 class Kind(StrEnum):
-    """The four kinds of plugin."""
+    """The kinds of plugin."""
 
     loss = "loss"
     augmentation = "augmentation"
     backbone = "backbone"
     routing = "routing"
+    importer = "importer"
 
 
 KINDS = [kind.value for kind in Kind]
@@ -73,7 +74,7 @@ def list_as_data(registry: Any) -> dict[str, Any]:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, augmentation, backbone or routing.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, augmentation, backbone, routing or importer.")],
     plugin_files: PluginFiles = None,
     json: AsJson = False,
 ) -> None:
@@ -149,7 +150,7 @@ def new(
     ),
     json: AsJson = False,
 ) -> None:
-    """Begin a plugin: write a package that installs, is found, trains, and has a test of its own.
+    """Begin a plugin: write a package that installs, is found, works, and has a test of its own.
 
     \b
     sslcli plugins new align --kind loss
@@ -165,7 +166,8 @@ def new(
     print(folder)
     talk(f"next: pip install -e {folder}")
     talk(f"      sslcli plugins check {name.replace('-', '_')}")
-    talk(f"      sslcli pretrain {folder / 'recipe.toml'}")
+    if (folder / "recipe.toml").is_file():
+        talk(f"      sslcli pretrain {folder / 'recipe.toml'}")
     talk(f"      python -m pytest {folder}")
 
 

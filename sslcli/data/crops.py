@@ -52,9 +52,16 @@ class ResizedCrop:
     def cut(self, image: Image.Image, draw: Draw) -> NDArray[np.uint8]:
         """The drawn crop of an RGB picture, uint8 `[S, S, 3]`."""
         left, top, right, bottom = np.asarray(draw["box"]).tolist()
-        region = PIXELS.of(image)[:, :, top:bottom, left:right]
+        return self.flipped(PIXELS.of(image)[:, :, top:bottom, left:right], draw)
+
+    def resize(self, part: Image.Image, draw: Draw) -> NDArray[np.uint8]:
+        """The same of an RGB picture that is the drawn box already."""
+        return self.flipped(pixels_of(part), draw)
+
+    def flipped(self, region: Tensor, draw: Draw) -> NDArray[np.uint8]:
+        """uint8 `[1, 3, H, W]` resized to `[S, S, 3]`, and turned round where the coin says so."""
         pixels = resized(region, self.settings.size, self.settings.interpolation)
-        return pixels[:, ::-1] if draw["flip"] else pixels
+        return (pixels.flip(1) if draw["flip"] else pixels).numpy()
 
 
 def middle(height: int, width: int, ratio: tuple[float, float]) -> Box:
@@ -78,17 +85,20 @@ class PixelsOfLast:
         """uint8 `[1, 3, H, W]` of an RGB picture, its channels last in memory."""
         known, pixels = self.last
         if image is not known:
-            values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-            pixels = values.view(1, image.height, image.width, 3).permute(0, 3, 1, 2)
+            pixels = pixels_of(image)
             self.last = (image, pixels)
         return pixels
+
+
+def pixels_of(image: Image.Image) -> Tensor:
+    """uint8 `[1, 3, H, W]` of an RGB picture, its channels last in memory."""
+    values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return values.view(1, image.height, image.width, 3).permute(0, 3, 1, 2)
 
 
 PIXELS = PixelsOfLast()  # of all view groups together: they cut from one picture in turn
 
 
-def resized(region: Tensor, size: int, interpolation: str) -> NDArray[np.uint8]:
+def resized(region: Tensor, size: int, interpolation: str) -> Tensor:
     """uint8 `[1, 3, H, W]` at `[size, size, 3]`, filtered over as many pixels as become one."""
-    done = interpolate(region, size=(size, size), mode=interpolation, antialias=True)
-    pixels: NDArray[np.uint8] = done[0].permute(1, 2, 0).numpy()
-    return pixels
+    return interpolate(region, size=(size, size), mode=interpolation, antialias=True)[0].permute(1, 2, 0)

@@ -1,6 +1,6 @@
 """The work on the colours of crops: drawn one by one in the worker, done batch by batch on the device."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -49,7 +49,20 @@ class Solarising:
         return where_drawn(draws["solarise"], lambda some: solarise(some, self.settings.threshold / 255.0), images)
 
 
+class Normalising:
+    """`(images - mean) / std`, channel by channel."""
+
+    def __init__(self, context: Context) -> None:
+        self.mean, self.std = context.mean, context.std
+
+    def __call__(self, images: Tensor, draws: Mapping[str, Tensor]) -> Tensor:
+        """Images `[B, 3, S, S]`, normalised."""
+        mean, std = (images.new_tensor(value).view(1, 3, 1, 1) for value in (self.mean, self.std))
+        return (images - mean).div_(std)
+
+
 Operation = ColourJitter | Greying | GaussianBlur | Solarising | Erasing
+Stages = tuple[Operation | Normalising | None, ...]
 SLOTS = (ColourJitter.numbers, Greying.numbers, GaussianBlur.numbers, Solarising.numbers, Erasing.numbers)
 
 
@@ -63,12 +76,12 @@ class Photometric:
     numbers = sum(SLOTS)  # that `draw` uses
 
     def __init__(self, settings: Photometry, size: int, context: Context) -> None:
-        self.mean, self.std = context.mean, context.std
         self.jitter = ColourJitter(settings.jitter) if settings.jitter else None
         self.grey = Greying(settings.grey) if any(settings.grey) else None
         self.blur = GaussianBlur(settings.blur) if settings.blur else None
         self.solarise = Solarising(settings.solarise) if settings.solarise else None
         self.erase = Erasing(settings.erase, size, context.mean) if settings.erase else None
+        self.normalise = Normalising(context)
         self.slots = tuple(zip((self.jitter, self.grey, self.blur, self.solarise, self.erase), SLOTS))
 
     def draw(self, numbers: Sequence[float], crop: int) -> Draw:
@@ -86,22 +99,15 @@ class Photometric:
         """Crops uint8 `[B, S, S, 3]` to normalised images `[B, 3, S, S]`, in float32 whatever the precision around."""
         with torch.autocast(crops.device.type, enabled=False):
             images = to_images(crops)
-            for operation in self.order():
-                images = operation(images, draws)
+            for operation in self.stages():
+                images = images if operation is None else operation(images, draws)
             return images
 
-    def order(self) -> list[Callable[[Tensor, Mapping[str, Tensor]], Tensor]]:
-        """The operations that are on, with normalisation in its place before or after erasing."""
-        operations = [op for op in (self.jitter, self.grey, self.blur, self.solarise) if op is not None]
-        if self.erase is None:
-            return [*operations, self.normalise]
-        early = self.erase.settings.before_normalise
-        return [*operations, *((self.erase, self.normalise) if early else (self.normalise, self.erase))]
-
-    def normalise(self, images: Tensor, draws: Mapping[str, Tensor]) -> Tensor:
-        """`(images - mean) / std`, channel by channel."""
-        mean, std = (images.new_tensor(value).view(1, 3, 1, 1) for value in (self.mean, self.std))
-        return (images - mean) / std
+    def stages(self) -> Stages:
+        """The operations in their order, None for one that is off, with erasing before or after normalisation."""
+        early = self.erase is not None and self.erase.settings.before_normalise
+        erasing = (self.erase, self.normalise, None) if early else (None, self.normalise, self.erase)
+        return (self.jitter, self.grey, self.blur, self.solarise, *erasing)
 
 
 def to_images(crops: Tensor) -> Tensor:

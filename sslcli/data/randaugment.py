@@ -1,22 +1,23 @@
-"""RandAugment (Cubuk et al. 2019, arXiv:1909.13719) on a whole picture, with Pillow.
+"""RandAugment (Cubuk et al. 2019, arXiv:1909.13719) on a whole picture, or on what a crop needs of it.
 
 The operations and their magnitudes are those of timm's `rand-m9-mstd0.5-inc1`: each does more as the magnitude grows
 from 0 to 10. Several operations are drawn, and each is applied or not by a coin of its own.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image
 
 from sslcli.data.augmentation import Draw
+from sslcli.data.operations import BICUBIC, BILINEAR, OPERATIONS, Box, Drawn, Operation
 from sslcli.data.settings import RandAugment, chance_of
 
 NUMBERS_EACH = 6  # which operation, its coin, its sign, its magnitude (two), its interpolation
-Fill = tuple[int, int, int]
-Apply = Callable[[Image.Image, float, Fill, Image.Resampling], Image.Image]  # (picture, signed strength, …)
-BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
+APPLY = tuple(OPERATIONS.values())
+NAMES = tuple(OPERATIONS)
+Step = tuple[Operation, float, Image.Resampling]  # its strength in [-1, 1], its interpolation
 
 
 class RandAugmentation:
@@ -25,7 +26,7 @@ class RandAugmentation:
     def __init__(self, settings: RandAugment) -> None:
         self.settings = settings
         self.numbers = 1 + NUMBERS_EACH * settings.operations
-        self.known = [list(OPERATIONS).index(name) for name in settings.names]
+        self.known = [NAMES.index(name) for name in settings.names]
         red, green, blue = settings.fill
         self.fill = (round(red), round(green), round(blue))
 
@@ -55,80 +56,22 @@ class RandAugmentation:
 
     def __call__(self, image: Image.Image, draw: Draw) -> Image.Image:
         """The picture with its drawn operations applied, of the same size."""
-        for operation, strength, bicubic in np.asarray(draw["rand_augment"]).tolist():
-            if operation >= 0:
-                apply = APPLY[int(operation)]
-                image = apply(image, strength, self.fill, BICUBIC if bicubic else BILINEAR)
-        return image
+        steps = self.steps(draw)
+        return self.part(image, steps, (0, 0, *image.size)) if steps else image
 
+    def steps(self, draw: Draw) -> list[Step]:
+        """The operations that are applied, in their order."""
+        rows = np.asarray(draw["rand_augment"]).tolist()
+        return [
+            (APPLY[int(operation)], strength, BICUBIC if bicubic else BILINEAR)
+            for operation, strength, bicubic in rows
+            if operation >= 0
+        ]
 
-def pointwise(change: Callable[[Image.Image, float], Image.Image]) -> Apply:
-    """An operation on colours, which takes a strength in [0, 1] and moves nothing."""
-    return lambda image, strength, fill, resampling: change(image, abs(strength))
-
-
-def enhancement(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> Apply:
-    """An enhancement by a factor of 0.1 to 1.9."""
-    return lambda image, strength, fill, resampling: kind(image).enhance(1.0 + 0.9 * strength)
-
-
-def affine(image: Image.Image, rows: Sequence[float], fill: Fill, resampling: Image.Resampling) -> Image.Image:
-    """Each pixel is fetched from where the two rows of the matrix say."""
-    return image.transform(image.size, Image.Transform.AFFINE, tuple(rows), resampling, fillcolor=fill)
-
-
-def rotate(image: Image.Image, strength: float, fill: Fill, resampling: Image.Resampling) -> Image.Image:
-    """Turned by up to 30 degrees around the middle."""
-    return image.rotate(30.0 * strength, resampling, fillcolor=fill)
-
-
-def shear_x(image: Image.Image, strength: float, fill: Fill, resampling: Image.Resampling) -> Image.Image:
-    """Rows moved sideways, by up to 0.3 pixels a row."""
-    return affine(image, (1, 0.3 * strength, 0, 0, 1, 0), fill, resampling)
-
-
-def shear_y(image: Image.Image, strength: float, fill: Fill, resampling: Image.Resampling) -> Image.Image:
-    """Columns moved up or down, by up to 0.3 pixels a column."""
-    return affine(image, (1, 0, 0, 0.3 * strength, 1, 0), fill, resampling)
-
-
-def translate_x(image: Image.Image, strength: float, fill: Fill, resampling: Image.Resampling) -> Image.Image:
-    """Moved sideways by up to 0.45 of the width."""
-    return affine(image, (1, 0, 0.45 * strength * image.width, 0, 1, 0), fill, resampling)
-
-
-def translate_y(image: Image.Image, strength: float, fill: Fill, resampling: Image.Resampling) -> Image.Image:
-    """Moved up or down by up to 0.45 of the height."""
-    return affine(image, (1, 0, 0, 0, 1, 0.45 * strength * image.height), fill, resampling)
-
-
-def posterise(image: Image.Image, strength: float) -> Image.Image:
-    """Values cut to 4 bits at the least strength and to none, black, at the greatest."""
-    dropped = 8 - (4 - int(4 * strength))
-    return image.point([value >> dropped << dropped for value in range(256)] * 3)
-
-
-def solarise_add(image: Image.Image, strength: float) -> Image.Image:
-    """Up to 110 added to values below 128."""
-    added = int(110 * strength)
-    return image.point([min(value + added, 255) if value < 128 else value for value in range(256)] * 3)
-
-
-OPERATIONS: dict[str, Apply] = {
-    "auto_contrast": pointwise(lambda image, strength: ImageOps.autocontrast(image)),
-    "equalise": pointwise(lambda image, strength: ImageOps.equalize(image)),
-    "invert": pointwise(lambda image, strength: ImageOps.invert(image)),
-    "rotate": rotate,
-    "posterise": pointwise(posterise),
-    "solarise": pointwise(lambda image, strength: ImageOps.solarize(image, 256 - int(256 * strength))),
-    "solarise_add": pointwise(solarise_add),
-    "saturation": enhancement(ImageEnhance.Color),
-    "contrast": enhancement(ImageEnhance.Contrast),
-    "brightness": enhancement(ImageEnhance.Brightness),
-    "sharpness": enhancement(ImageEnhance.Sharpness),
-    "shear_x": shear_x,
-    "shear_y": shear_y,
-    "translate_x": translate_x,
-    "translate_y": translate_y,
-}
-APPLY = tuple(OPERATIONS.values())
+    def part(self, image: Image.Image, steps: Sequence[Step], box: Box) -> Image.Image:
+        """The box cut out of the picture with the steps applied to all of it; no more is computed than it needs."""
+        if not steps:
+            return image.crop(box)
+        *before, (operation, strength, resampling) = steps
+        drawn = Drawn(strength, image.size, self.fill, resampling)
+        return operation.part(lambda source: self.part(image, before, source), box, drawn)

@@ -176,9 +176,12 @@ class RandAugment(Operation):
 
 
 def one_for_each_crop(value: Any, info: ValidationInfo) -> Any:
-    """Refuse a list of probabilities that is not as long as the group has crops."""
+    """Refuse a list of probabilities that is not as long as the group has crops.
+
+    A table inside the group's table learns their number from the context: `model_validate(…, context={"crops": 2})`.
+    """
     chances = getattr(value, "probability", value)
-    crops = info.data.get("crops")
+    crops = info.data.get("crops", (info.context or {}).get("crops"))
     if chances is not None and crops is not None and len(chances) not in (1, crops):
         raise ValueError(f"{len(chances)} probabilities for {crops} crops: give one, or one for each crop")
     return value

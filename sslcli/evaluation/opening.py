@@ -144,7 +144,8 @@ def of_weights(run: str, path: Path, pool: Pool) -> Subject:
         )
     load_all(network, load_state(path), str(path))
     pool = card.get("pool", "auto") if pool == "auto" else pool
-    said = f"the {card.get('network', 'backbone')} at step {card.get('step', '?')} of {card.get('recipe', path)}"
+    age = f"at step {card['step']}" if "step" in card else "imported as a run"
+    said = f"the {card.get('network', 'backbone')} {age} of {card.get('recipe', path)}"
     made_by = {"config": [config["architecture"], config["model_args"], card.get("backbone")], "pool": pool}
     return Subject(run, said, Pooled(network, pool), card_in(config), made_by, document_at(recipe))
 

@@ -1,7 +1,7 @@
 """The contract of a backbone: images to tokens, tokens to features."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,12 +13,14 @@ class Backbone(nn.Module, ABC):
     """A network from images to `Features`. The shapes below are fixed when it is built.
 
     A backbone with the ability `tokens` also works in two stages, `encode(embed(images))`; with `masking`, `encode`
-    takes `keep`; with `attention_mask`, `attend`; with `experts`, `replace_mlp` puts experts into a block.
+    takes `keep` and `embed` takes `mask`; with `attention_mask`, `encode` takes `attend`; with `experts`, `replace_mlp`
+    puts experts into a block.
     """
 
     abilities: frozenset[str] = frozenset()
     width: int  # D, channels of a token
     depth: int  # blocks
+    heads: int = 0  # of attention in a block
     patch_size: int  # pixels a side that one patch token stands for
     grid: tuple[int, int]  # patch tokens of an image of the native size, rows by columns
     prefix_tokens: int  # CLS and registers
@@ -28,8 +30,12 @@ class Backbone(nn.Module, ABC):
     def features(self, images: Tensor) -> Features:
         """Features of normalised images `[B, 3, H, W]`, with leading axis `[B]`."""
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Patch tokens with their positions, `[B, N, D]`, without prefix tokens (ability `tokens`)."""
+    def embed(self, images: Tensor, *, mask: Tensor | None = None, mask_token: Tensor | None = None) -> Tensor:
+        """Patch tokens with their positions, `[B, N, D]`, without prefix tokens (ability `tokens`).
+
+        Where `mask [B, N]` is true, `mask_token [D]` stands in the place of the patch; its position stays (ability
+        `masking`).
+        """
         raise TypeError(f"{type(self).__name__} has no ability 'tokens'")
 
     def encode(
@@ -46,6 +52,25 @@ class Backbone(nn.Module, ABC):
         to `[B, heads, M, M]`, is true where a query may look at a key, for the M tokens that are encoded, prefix tokens
         first (ability `attention_mask`); `columns [B]` are facts of each image that a routing may want.
         """
+        raise TypeError(f"{type(self).__name__} has no ability 'tokens'")
+
+    def encode_together(
+        self, sizes: Sequence[Tensor], *, columns: Sequence[Mapping[str, Tensor]] | None = None
+    ) -> list[Features]:
+        """Features of patch tokens of several lengths, `[B_i, N_i, D]`, as `encode` gives them one by one.
+
+        A backbone that can pack them into one forward says so by `packs` (ability `tokens`).
+        """
+        told = columns or [{} for _ in sizes]
+        return [self.encode(tokens, columns=facts) for tokens, facts in zip(sizes, told, strict=True)]
+
+    @property
+    def packs(self) -> bool:
+        """Whether `encode_together` is one forward."""
+        return False
+
+    def last_norm(self, tokens: Tensor) -> Tensor:
+        """The last norm, applied to tokens `[..., D]` that a loss made itself (ability `tokens`)."""
         raise TypeError(f"{type(self).__name__} has no ability 'tokens'")
 
     def replace_mlp(self, block: int, make: Callable[[nn.Module], nn.Module]) -> None:

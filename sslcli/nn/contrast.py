@@ -9,17 +9,36 @@ from sslcli.nn.precision import in_full_precision
 
 
 @in_full_precision
-def info_nce(query: Tensor, key: Tensor, temperature: float) -> Tensor:
+def info_nce(query: Tensor, key: Tensor, temperature: float, *, negatives: Tensor | None = None) -> Tensor:
     """Each query must find its own key among the keys of all ranks; the mean over local queries, a scalar.
 
         - log exp(cos(q_i, k_i) / tau) / sum_c exp(cos(q_i, k_c) / tau),   c over all W * B keys
 
-    `query` and `key` are `[B, D]`, row i of one image in both; keys take no gradient. MoCo v3 (arXiv:2104.02057) eq. 1
+    `query` and `key` are `[B, D]`, row i of one image in both; keys take no gradient. With `negatives [K, D]`, of unit
+    length and the same on all ranks, such as those of a queue, c goes over them too. MoCo v3 (arXiv:2104.02057) eq. 1
     without its factor 2 tau.
     """
     keys = gather(F.normalize(key, dim=-1))
+    if negatives is not None:
+        keys = torch.cat([keys, negatives.detach()])
     logits = F.normalize(query, dim=-1) @ keys.T / temperature
     return F.cross_entropy(logits, own_rows(len(query), query.device))
+
+
+@in_full_precision
+def queue_contrast(queries: Tensor, keys: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """The mean over images of InfoNCE of every pair of crops, `[teacher, student]`.
+
+        - log [ exp(p k / tau) / (exp(p k / tau) + sum_j exp(p q_j / tau)) ]
+
+    `queries [student, B, D]` p, `keys [teacher, B, D]` k and `negatives [K, D]` q_j, all of unit length; keys and
+    negatives take no gradient. The sum over negatives is the same for all keys of a query, and is made once.
+    MoCo (arXiv:1911.05722) eq. 1, over several crops.
+    """
+    scaled = queries / temperature  # before the product, which is 65,536 wide
+    others = (scaled @ negatives.detach().T).logsumexp(dim=-1)  # [student, B]
+    own = torch.einsum("sbd,tbd->tsb", scaled, keys.detach())
+    return (torch.logaddexp(own, others) - own).mean(dim=-1)
 
 
 @in_full_precision

@@ -36,6 +36,16 @@ def mlp_head(
     return nn.Sequential(*modules)
 
 
+def truncated_normal(module: nn.Module, std: float = 0.02) -> nn.Module:
+    """The module with every linear layer started as the field's transformers are: truncated normal, biases zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return module
+
+
 def batch_norm(width: int, norm: Norm) -> Iterator[nn.Module]:
     """The norm of a layer, or nothing."""
     if norm != "none":

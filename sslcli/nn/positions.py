@@ -47,10 +47,12 @@ def resize_positions(table: Tensor, old: Grid, new: Grid, *, prefix: int = 0, ho
     """
     if old == new:
         return table
-    if how == "dino":
-        return torch.cat([table[:, :prefix], dino_resized(table[:, prefix:], old, new)], dim=1)
-    resized: Tensor = resample_abs_pos_embed(table, new_size=list(new), old_size=list(old), num_prefix_tokens=prefix)
-    return resized
+    if how == "size":
+        resized: Tensor = resample_abs_pos_embed(
+            table, new_size=list(new), old_size=list(old), num_prefix_tokens=prefix
+        )
+        return resized
+    return torch.cat([table[:, :prefix], dino_resized(table[:, prefix:], old, new)], dim=1)
 
 
 def dino_resized(patches: Tensor, old: Grid, new: Grid) -> Tensor:

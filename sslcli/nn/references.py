@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,16 +70,19 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_pickle(path: Path) -> Any:
-    """The content of a torch file: tensors, numbers, words and their containers; any other object is refused."""
+    """The content of a torch file: tensors, numbers, words and their containers; any other object is refused.
+
+    Tensors stay on the disk until they are used, so that what nobody reads of a large checkpoint costs nothing.
+    """
     if path.suffix not in PICKLES:
         raise UserError(f"{path} is no weights file", f"known endings: .safetensors, {', '.join(PICKLES)}")
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError:
         hint = "if you trust it, open it elsewhere and save its state dict alone, best as .safetensors"
         raise UserError(f"{path} is damaged, or holds Python objects that could run code", hint) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as failure:
+    except Exception as failure:  # a damaged pickle may fail in any way: IndexError, KeyError, struct.error, ...
         raise UserError(
             f"{path} cannot be read: {first_line(failure)}", "the file is damaged, or no torch file"
         ) from None

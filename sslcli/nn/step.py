@@ -1,5 +1,6 @@
 """What a loss sees of a training step."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -7,11 +8,26 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from sslcli.api import Progress
+from sslcli.errors import UserError, did_you_mean
 from sslcli.nn.backbone import Backbone
 from sslcli.nn.features import Features
 from sslcli.nn.random import sample_uniform
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a number of a healthy run keeps to, and what is wrong, in words, when it does not."""
+
+    complaint: str  # such as "all pictures fall on one prototype"
+    least: float = -math.inf
+    most: float = math.inf
+    hint: str = ""  # what to change
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is within the limit; one that is not finite is not."""
+        return math.isfinite(value) and self.least <= value <= self.most
 
 
 @dataclass
@@ -22,6 +38,7 @@ class Step:
     """
 
     backbone: Backbone  # the student's, for a loss that needs a forward of its own
+    teacher_backbone: Backbone  # its moving average; the same one where no loss reads a teacher
     progress: Progress
     seed: int
     columns: Mapping[str, Tensor]  # facts of each sample, [B]: "index", "epoch" and what augmentations add
@@ -30,6 +47,7 @@ class Step:
     encode_student: Callable[[str], Features] = field(repr=False, kw_only=True)
     encode_teacher: Callable[[str], Features] = field(repr=False, kw_only=True)
     logs: dict[str, Tensor] = field(default_factory=dict)
+    limits: dict[str, Limit] = field(default_factory=dict)  # of what was logged, for the sentinel
     scope: str = ""  # the loss at work: its name goes before what it logs
     shared: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -47,7 +65,12 @@ class Step:
         return self.encode_teacher(view)
 
     def column(self, name: str) -> Tensor:
-        """A fact of each sample, `[B]`."""
+        """A fact of each sample, `[B]`. Raises UserError when no augmentation gives it."""
+        if name not in self.columns:
+            raise UserError(
+                f"no column is called {name!r}; there are {', '.join(self.columns)}",
+                did_you_mean(name, self.columns),
+            )
         return self.columns[name]
 
     def plan(self, view: str) -> Mapping[str, Tensor]:
@@ -68,6 +91,12 @@ class Step:
         result: T = self.shared[key]
         return result
 
-    def log(self, name: str, value: Tensor) -> None:
-        """Note a number, to be averaged over processes and written to the metrics as `<loss>/<name>`."""
-        self.logs[f"{self.scope}/{name}" if self.scope else name] = value.detach()
+    def log(self, name: str, value: Tensor, limit: Limit | None = None) -> None:
+        """Note a number, to be averaged over processes and written to the metrics as `<loss>/<name>`.
+
+        With a `limit` the sentinel watches it: out of it for several looks in a row, the run has collapsed.
+        """
+        key = f"{self.scope}/{name}" if self.scope else name
+        self.logs[key] = value.detach()
+        if limit is not None:
+            self.limits[key] = limit

@@ -18,8 +18,15 @@ def check_together(parts: Parts) -> None:
             check_abilities(parts, loss, loss.offer.needs, ("loss", place))
     if parts.routing is not None:
         check_abilities(parts, parts.routing, ("experts",), ("routing",))
+    check_weights(parts)
     check_training(parts)
     check_probe(parts)
+
+
+def check_weights(parts: Parts) -> None:
+    """At least one loss weighs something; the others are left out of the run."""
+    if parts.losses and not any(loss.options.weight for loss in parts.losses):
+        parts.wrong(("loss", 0, "weight"), "is 0, as is that of every loss", "give one of them a weight")
 
 
 def check_groups(parts: Parts) -> None:

@@ -4,12 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from sslcli.api import Names, Offer, Options, Pair, Share, Triple, Value
+from sslcli.api import Names, Offer, Options, Pair, Schedule, Share, Triple, Value
+
+
+def not_negative(value: Value) -> Value:
+    """Refuse a number, or a schedule that touches one, below zero."""
+    if min((value.start, value.end) if isinstance(value, Schedule) else (value,)) < 0:
+        raise ValueError("must not be below 0")
+    return value
+
 
 Count = Annotated[int, Field(ge=1)]
 Steps = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[Value, AfterValidator(not_negative)]
 Positive = Annotated[float, Field(gt=0.0)]
 
 
@@ -80,7 +89,7 @@ class Optimizer(Options):
     trust: Positive = 0.001  # of LARS
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     lr_factors: Mapping[str, Annotated[float, Field(ge=0.0)]] = {}  # pattern of parameter names -> factor
-    clip: Annotated[float, Field(ge=0.0)] = 0.0  # 0: no clipping
+    clip: NotNegative = 0.0  # 0: no clipping
     clip_mode: Literal["global", "per_tensor"] = "global"
     freeze: Annotated[tuple[Freeze, ...], Field(strict=False)] = ()
 
@@ -93,6 +102,8 @@ class Train(Options):
     accumulation: Count = 1
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: bool = False
+    total: Literal["sum", "mean"] = "sum"  # of the losses: sum of weight * loss, or that by the sum of the weights
+    packing: Literal["auto", "on", "off"] = "auto"  # crops of several sizes in one forward; auto: on a GPU
     crops_together: bool = True  # false: each crop has a forward of its own, and batch norm its own statistics
     seed: int = 0
     log_every_steps: Count = 10

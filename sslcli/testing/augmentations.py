@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sslcli.api import Augmentation, Offer, ViewShape
 from sslcli.data.augmentation import Draw, MixAugmentation, ViewAugmentation
+from sslcli.data.draws import view_generator
 from sslcli.nn import sample_uniform
 from sslcli.plugins import resolve
 from sslcli.testing.examples import example_options
@@ -167,7 +168,7 @@ def pictures() -> list[Image.Image]:
 def drawn(case: ViewAugmentation) -> list[Draw]:
     """One draw a picture, from a generator of the picture's number, for crops 0, 1, 0, 1."""
     return [
-        case.draw(np.random.default_rng(number), height=height, width=width, crop=number % 2)
+        case.draw(view_generator(0, 0, number, "global", number % 2), height=height, width=width, crop=number % 2)
         for number, (width, height) in enumerate(SIZES)
     ]
 

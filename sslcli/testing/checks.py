@@ -1,7 +1,7 @@
 """Look a plugin over: `check_plugin("align")` or `check_plugin("my_loss.py")`, one result a check.
 
-What is asked of each kind stands in `losses`, `augmentations`, `backbones` and `routings`: functions whose name is the
-check, and whose exception is the complaint.
+What is asked of each kind stands in `losses`, `augmentations`, `backbones`, `routings` and `importers`: functions whose
+name is the check, and whose exception is the complaint.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,16 +16,23 @@ from sslcli.errors import UserError, did_you_mean
 from sslcli.offers import Unfit
 from sslcli.plugins import Plugin, Registry, load_registry, resolve
 from sslcli.testing.results import CheckResult, in_sentence, passed, run_check
-from sslcli.testing.training import trains_two_steps
+from sslcli.testing.training import stands_in_recipes, trains_two_steps
 
-KIND_FILES = {"loss": "losses", "augmentation": "augmentations", "backbone": "backbones", "routing": "routings"}
+KIND_FILES = {
+    "loss": "losses",
+    "augmentation": "augmentations",
+    "backbone": "backbones",
+    "routing": "routings",
+    "importer": "importers",
+}
 
 
 def check_plugin(target: str | Path, *, recipe: Path | None = None, train: bool = True) -> list[CheckResult]:
     """Every check of a plugin: by its name, by the name of something it offers, or by the path of a single file.
 
     `train=False` leaves out the last and slowest check, two steps of training on a tiny recipe; `recipe` is another
-    recipe for it, where the tiny one does not suit. Raises UserError when there is no such plugin, or it cannot load.
+    recipe for it, where the tiny one does not suit. An offer that no recipe names is not trained with. Raises UserError
+    when there is no such plugin, or it cannot load.
     """
     file = Path(target) if str(target).endswith(".py") else None
     registry = load_registry([file] if file else ())
@@ -33,7 +40,7 @@ def check_plugin(target: str | Path, *, recipe: Path | None = None, train: bool 
     results = [run_check(f"plugin '{plugin.name}'", "offers something", partial(offers_something, plugin))]
     for offer in plugin.offers:
         own = check_offer(registry, offer)
-        if train and passed(own):
+        if train and stands_in_recipes(offer) and passed(own):
             own.append(run_check(subject(offer), "trains two steps", partial(trains_two_steps, offer, file, recipe)))
         results += own
     return results
@@ -71,7 +78,7 @@ def check_offer(registry: Registry, offer: Offer) -> list[CheckResult]:
 
 
 def check_kind(offer: Offer) -> Iterator[CheckResult]:
-    """What is asked of a loss, an augmentation, a backbone or a routing."""
+    """What is asked of the offer's kind."""
     kind: Any = import_module(f"sslcli.testing.{KIND_FILES[offer.kind]}")
     cases: list[Any] = []
     yield run_check(subject(offer), "can be built", lambda: cases.append(kind.prepare(offer)))
@@ -94,7 +101,7 @@ def is_the_only_one_of_its_name(registry: Registry, offer: Offer) -> None:
 def has_code_that_can_be_called(registry: Registry, offer: Offer) -> None:
     """`code` can be imported and called."""
     if not callable(resolve(offer.code)):
-        raise Unfit(f"{offer.code} cannot be called as code(options, context)")
+        raise Unfit(f"{offer.code} cannot be called")
 
 
 def says_what_it_is_for(registry: Registry, offer: Offer) -> None:

@@ -58,6 +58,7 @@ def make_step(
 
     return Step(
         backbone=student,
+        teacher_backbone=teacher,
         progress=Progress(step=0, steps=context.steps, steps_per_epoch=context.steps_per_epoch),
         seed=seed,
         columns=facts,

@@ -14,6 +14,11 @@ from sslcli.testing.pictures import write_pictures
 from sslcli.testing.recipes import tiny_document, write_recipe
 
 
+def stands_in_recipes(offer: Offer) -> bool:
+    """Whether recipes name offers of this kind, so that one can train with it."""
+    return offer.kind in TABLES
+
+
 def trains_two_steps(offer: Offer, file: Path | None = None, recipe: Path | None = None) -> None:
     """Train by `recipe`, or by a tiny one made for the offer; `file` is the single-file plugin that it comes from."""
     with TemporaryDirectory() as folder:

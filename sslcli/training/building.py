@@ -82,6 +82,7 @@ def with_backbone(context: Context, backbone: Backbone) -> Context:
         context,
         width=backbone.width,
         depth=backbone.depth,
+        heads=backbone.heads,
         patch_size=backbone.patch_size,
         grid=backbone.grid,
         prefix_tokens=backbone.prefix_tokens,
@@ -90,8 +91,10 @@ def with_backbone(context: Context, backbone: Backbone) -> Context:
 
 def build_pretraining(recipe: Recipe, context: Context, backbone: Backbone) -> Pretraining:
     """Student, teacher where one is needed, losses and views, as the one module that is trained."""
+    refuse_packing(recipe, backbone)
     shape = with_backbone(context, backbone)
-    wanted: dict[str, Reads] = {choice.path: choice.options.reads() for choice in recipe.losses}
+    losses = [choice for choice in recipe.losses if choice.options.weight > 0]  # one of no weight is left out
+    wanted: dict[str, Reads] = {choice.path: choice.options.reads() for choice in losses}
     taught = any(reads.teacher for reads in wanted.values())
     if recipe.teacher.export and not taught and backbone.mixes_batch:
         raise UserError(
@@ -100,16 +103,25 @@ def build_pretraining(recipe: Recipe, context: Context, backbone: Backbone) -> P
         )
     return Pretraining(
         Momentum(backbone) if taught or recipe.teacher.export else backbone,
-        [
-            Term(choice.name, choice.options.weight, wanted[choice.path], build_loss(choice, shape))
-            for choice in recipe.losses
-        ],
+        [Term(choice.name, choice.options.weight, wanted[choice.path], build_loss(choice, shape)) for choice in losses],
         views=build_views(recipe, context),
         mixes=build_mixes(recipe, context),
         shapes=context.views,
         seed=context.seed,
+        mean=recipe.train.total == "mean",
         together=recipe.train.crops_together,
+        packing=recipe.train.packing,
     )
+
+
+def refuse_packing(recipe: Recipe, backbone: Backbone) -> None:
+    """Whoever asks for packing is told when this backbone can never do it."""
+    if recipe.train.packing == "on" and not backbone.packs:
+        raise UserError(
+            f"train.packing is 'on', but the backbone {recipe.backbone.name!r} cannot pack crops of several sizes"
+            + (" while its blocks hold experts" if recipe.routing is not None else ""),
+            'leave train.packing at "auto", which packs where it can and where that is faster',
+        )
 
 
 def build_loss(choice: Choice, context: Context) -> nn.Module:

@@ -1,6 +1,7 @@
 """Features of the crops that losses read, computed when first asked for, as few forwards as the backbone allows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from sslcli.errors import UserError
 from sslcli.nn import Backbone, Features
 
 Crop = tuple[str, int]  # view group, number of the crop
+Packing = Literal["auto", "on", "off"]
+PACKED_DEVICES = ("cuda",)  # where one forward of several sizes is the faster way; see benchmarks/RESULTS.md
 
 
 def crops_read(views: Iterable[Iterable[str]], shapes: Mapping[str, ViewShape]) -> tuple[Crop, ...]:
@@ -25,8 +28,9 @@ def crops_read(views: Iterable[Iterable[str]], shapes: Mapping[str, ViewShape]) 
 class Encoding:
     """Features by view name for one network (`student` or `teacher`) and one step.
 
-    Crops of one size go through the network together; with batch norm only those of one group, whose statistics must
-    not mix with another's; each alone when `together` is false. The teacher's forward has no gradient.
+    Crops of one size go through the network together, and all sizes too, packed, where `packing` says so and the
+    backbone can; with batch norm only crops of one group, whose statistics must not mix with another's; each crop alone
+    when `together` is false. The teacher's forward has no gradient.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class Encoding:
         images: Mapping[str, Tensor],
         columns: Mapping[str, Tensor],
         together: bool = True,
+        packing: Packing = "auto",
     ) -> None:
         self.backbone = backbone
         self.crops = crops
@@ -45,6 +50,7 @@ class Encoding:
         self.images = images
         self.columns = columns
         self.together = together
+        self.packing = packing
         self.encoded: dict[str, Features] = {}  # group -> features of its crops that are read, [crops, B, ...]
 
     def __call__(self, view: str) -> Features:
@@ -66,8 +72,8 @@ class Encoding:
         for group, number in self.crops:
             bundles.setdefault(self.bundle_of(group, number), []).append((group, number))
         parts: dict[str, list[Features]] = {}
-        for bundle in bundles.values():
-            features = self.encode(self.joined(bundle), len(bundle)).unflatten(len(bundle))
+        for bundle, encoded in zip(bundles.values(), self.encode_bundles(list(bundles.values()))):
+            features = encoded.unflatten(len(bundle))
             for group in dict.fromkeys(group for group, _ in bundle):
                 places = [place for place, (name, _) in enumerate(bundle) if name == group]
                 parts.setdefault(group, []).append(features[places[0] : places[-1] + 1])
@@ -86,10 +92,27 @@ class Encoding:
             return self.images[group].flatten(0, 1)
         return torch.cat([self.images[group][number] for group, number in bundle])
 
-    def encode(self, images: Tensor, crops: int) -> Features:
-        """One forward of images `[crops * B, 3, S, S]`: features with that leading axis."""
+    def encode_bundles(self, bundles: Sequence[list[Crop]]) -> list[Features]:
+        """Features of every bundle, `[crops * B, ...]`: in one forward, or in one for each."""
         with torch.set_grad_enabled(self.network == "student" and torch.is_grad_enabled()):
-            if "tokens" not in self.backbone.abilities:
-                return self.backbone.features(images)
-            columns = {name: column.repeat(crops) for name, column in self.columns.items()}
-            return self.backbone.encode(self.backbone.embed(images), columns=columns)
+            if len(bundles) > 1 and self.packs():
+                sizes = [self.backbone.embed(self.joined(bundle)) for bundle in bundles]
+                return self.backbone.encode_together(sizes, columns=[self.told(bundle) for bundle in bundles])
+            return [self.encode(bundle) for bundle in bundles]
+
+    def packs(self) -> bool:
+        """Whether bundles share a forward: wanted, possible, and no harm to the statistics of a batch norm."""
+        device = next(iter(self.images.values())).device.type
+        wanted = device in PACKED_DEVICES if self.packing == "auto" else self.packing == "on"
+        return wanted and self.together and self.backbone.packs and not self.backbone.mixes_batch
+
+    def encode(self, bundle: list[Crop]) -> Features:
+        """One forward of a bundle: features with the leading axis `[crops * B]`."""
+        images = self.joined(bundle)
+        if "tokens" not in self.backbone.abilities:
+            return self.backbone.features(images)
+        return self.backbone.encode(self.backbone.embed(images), columns=self.told(bundle))
+
+    def told(self, bundle: list[Crop]) -> dict[str, Tensor]:
+        """The facts of each image of a bundle, `[crops * B]`."""
+        return {name: column.repeat(len(bundle)) for name, column in self.columns.items()}

@@ -162,10 +162,11 @@ class Loop:
     def move(self) -> None:
         """Clip where the recipe says so, and let the optimizer step; in fp16 a step that overflowed is passed over."""
         options, norms = self.recipe.optimizer, {}
-        if options.clip > 0:
+        limit = value_at(options.clip, self.progress())
+        if limit > 0:
             self.accelerator.unscale_gradients(self.optimizer)
             parameters = (p for group in self.plain_optimizer.param_groups for p in group["params"])
-            norms["gradient_norm"] = rules.clip_gradients(parameters, options.clip, options.clip_mode)
+            norms["gradient_norm"] = rules.clip_gradients(parameters, limit, options.clip_mode)
         self.optimizer.step()
         if not self.accelerator.optimizer_step_was_skipped:
             self.means.add(norms)
@@ -209,6 +210,14 @@ class Loop:
         self.clock, self.clocked = time.perf_counter(), self.step
         self.tell(record)
         self.sentinel.check_loss(progress.step, parts, self.checkpoints.last_words())
+        if self.sentinel.due(progress.step):
+            self.check_limits(progress, parts)
+
+    def check_limits(self, progress: Progress, parts: Mapping[str, float]) -> None:
+        """What the losses say a healthy run keeps to."""
+        assert self.pretraining.step is not None
+        for warning in self.sentinel.check_limits(progress.step, parts, self.pretraining.step.limits):
+            self.report.note(f"warning: {warning}")
 
     def tell(self, numbers: Mapping[str, Any]) -> None:
         """To the file, the trackers and the person, once for all processes."""

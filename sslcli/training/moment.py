@@ -16,6 +16,7 @@ def saved(loop: "Loop") -> Saved:
     state = {
         "step": loop.step,
         "sentinel_low": loop.sentinel.low,
+        "sentinel_out": loop.sentinel.out,
         "means": loop.means.state(),
         "scaler": scaler.state_dict() if scaler is not None else {},
     }
@@ -34,6 +35,7 @@ def restore(loop: "Loop", saved: Saved) -> None:
         ) from misfit
     loop.step = saved.state["step"]
     loop.sentinel.low = saved.state["sentinel_low"]
+    loop.sentinel.out = dict(saved.state.get("sentinel_out", {}))
     loop.means = Means(saved.state["means"], loop.accelerator.device)
     if loop.accelerator.scaler is not None and saved.state["scaler"]:
         loop.accelerator.scaler.load_state_dict(saved.state["scaler"])

@@ -3,7 +3,7 @@
 views  = finish(crops, draws)                 photometric work, on the device, no gradient
 mixed  = mix(views)                           derived view groups and their plans
 step   = Step(views, student, teacher, ...)   features are computed when a loss first asks, and once
-total  = sum of weight * loss(step)           + what the routing adds
+total  = sum of weight * loss(step)           by the sum of weights if so told; + what the routing adds
 after_step(step)                              queues and centres, after the backward pass, no gradient
 """
 
@@ -22,7 +22,7 @@ from sslcli.errors import UserError
 from sslcli.nn import Backbone, Momentum, Step, world
 from sslcli.nn.experts import forget_routing, routing_losses, routing_parts
 from sslcli.nn.random import sample_uniform
-from sslcli.training.encoding import Encoding, crops_read
+from sslcli.training.encoding import Encoding, Packing, crops_read
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class Pretraining(nn.Module):
         mixes: Mapping[str, tuple[str, MixAugmentation]],
         shapes: Mapping[str, ViewShape],
         seed: int,
+        mean: bool = False,
         together: bool = True,
+        packing: Packing = "auto",
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -56,7 +58,9 @@ class Pretraining(nn.Module):
         self.views = dict(views)
         self.mixes = dict(mixes)
         self.seed = seed
+        self.scale = 1.0 / sum(term.weight for term in self.terms.values()) if mean else 1.0
         self.together = together  # crops of a group share a forward
+        self.packing = packing  # and so do those of all sizes
         reads = [term.reads for term in self.terms.values()]
         self.student_crops = crops_read((read.student for read in reads), shapes)
         self.teacher_crops = crops_read((read.teacher for read in reads), shapes)
@@ -73,14 +77,14 @@ class Pretraining(nn.Module):
         return self.backbone.target if isinstance(self.backbone, Momentum) else self.backbone  # type: ignore[return-value]
 
     def forward(self, batch: Batch, progress: Progress) -> Tensor:
-        """The weighted sum of all losses, a scalar."""
+        """The weighted sum of all losses, or their weighted mean, a scalar."""
         step = self.step = self.begin(batch, progress)
         total = torch.zeros((), device=batch.columns["index"].device)
         for key, term in self.terms.items():
             step.scope = key
             value = self.losses[key](step)
             step.logs[key] = value.detach()
-            total = total + term.weight * value
+            total = total + self.scale * term.weight * value
         step.logs |= {f"routing/{name}": value for name, value in routing_parts(self.student).items()}
         return total + routing_losses(self.student)
 
@@ -88,9 +92,10 @@ class Pretraining(nn.Module):
         """Views made, nothing encoded yet."""
         forget_routing(self.student)
         images, plans = self.make_views(batch)
-        encoding = partial(Encoding, images=images, columns=batch.columns, together=self.together)
+        encoding = partial(Encoding, images=images, columns=batch.columns, together=self.together, packing=self.packing)
         return Step(
             backbone=self.student,
+            teacher_backbone=self.teacher,
             progress=progress,
             seed=self.seed,
             columns=batch.columns,
@@ -169,7 +174,7 @@ def evaluating(backbone: Backbone) -> Iterator[Backbone]:
 
 def compile_in_place(backbone: Backbone) -> None:
     """Replace the encoding methods of one backbone by compiled ones."""
-    for method in ("features", "embed", "encode"):
+    for method in ("features", "embed", "encode", "encode_together"):
         setattr(backbone, method, torch.compile(getattr(backbone, method)))
 
 

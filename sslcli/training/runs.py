@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,7 @@ from sslcli.disk import write_whole
 from sslcli.errors import UserError
 
 RECIPE, ENVIRONMENT, METRICS, BACKBONE = "recipe.toml", "environment.json", "metrics.jsonl", "backbone.safetensors"
+IMPORTED = "imported"  # in environment.json: where the weights of a run came from that was not trained here
 PACKAGES = ("sslcli", "torch", "torchvision", "timm", "accelerate", "datasets", "numpy", "pillow", "safetensors")
 
 
@@ -31,25 +32,36 @@ def free_folder(name: str, parent: Path = Path("runs")) -> Path:
     return folder
 
 
-def create(folder: Path, recipe: str, environment: Mapping[str, Any]) -> Path:
-    """Make the folder of a new run in one move, so that it never stands without its recipe."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(
-            f"{folder} is already there",
-            f"go on with it by: sslcli pretrain --resume {folder}, or name another folder with --output"
-            if (folder / RECIPE).exists()
-            else "name another folder with --output",
-        )
+def create(
+    folder: Path, recipe: str, environment: Mapping[str, Any], *, fill: Callable[[Path], object] | None = None
+) -> Path:
+    """Make the folder of a new run in one move, so that it never stands without its recipe, or without what `fill`
+    writes into it."""
+    refuse_taken(folder)
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
         (unfinished / RECIPE).write_text(recipe)
         (unfinished / ENVIRONMENT).write_text(json.dumps(environment, indent=1))
+        if fill is not None:
+            fill(unfinished)
         os.replace(unfinished, folder)
     except OSError as failure:
-        shutil.rmtree(unfinished, ignore_errors=True)
         raise UserError(f"cannot make {folder}: {failure}", "name another folder with --output") from failure
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)  # it has its name now, or never will
     return folder
+
+
+def refuse_taken(folder: Path) -> None:
+    """A new run needs a folder that is not there, or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            f"{folder} is already there",
+            f"go on with it by: sslcli pretrain --resume {folder}, or name another folder with --output"
+            if (folder / RECIPE).exists() and not origin_of(folder)
+            else "name another folder with --output",
+        )
 
 
 def placed(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +81,19 @@ def existing(folder: Path) -> Path:
         raise UserError(f"there is no run at {folder}", "name the folder that sslcli pretrain printed")
     if not (folder / RECIPE).is_file():
         raise UserError(f"{folder} is no run: it holds no {RECIPE}", "name the folder that sslcli pretrain printed")
+    origin = origin_of(folder)
+    if origin:
+        raise UserError(
+            f"{folder} was imported from {origin.get('file')}: it has no training here to go on with",
+            f"train a new run from its weights: sslcli pretrain RECIPE --set init={folder}",
+        )
     return folder
+
+
+def origin_of(folder: Path) -> dict[str, Any]:
+    """What an imported run was made of: the file, its hash, the importer; empty for a run that was trained here."""
+    origin: dict[str, Any] = read_environment(folder).get(IMPORTED, {}) if (folder / ENVIRONMENT).is_file() else {}
+    return origin
 
 
 def environment(*, data: Mapping[str, Any], plugins: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli.errors import Collapse
-from sslcli.nn import gather
+from sslcli.nn import Limit, gather
 from sslcli.recipe.tables import Sentinel as Options
 
 FEWEST = 8  # pictures
@@ -44,11 +44,15 @@ def health(features: Tensor) -> Health:
 
 
 class Sentinel:
-    """Judges numbers and features; raises `Collapse` when the run is lost. `low` looks in a row are its only state."""
+    """Judges numbers and features; raises `Collapse` when the run is lost.
+
+    Its only state: how many looks in a row were poor, `low` for the features, `out` for each number with a limit.
+    """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.low = 0
+        self.out: dict[str, int] = {}
 
     def due(self, step: int) -> bool:
         """Whether features are looked at after this step."""
@@ -91,6 +95,20 @@ class Sentinel:
                 "lower optimizer.lr, or raise teacher.momentum; [sentinel] sets what counts as a collapse",
             )
         return found, f"poor features at step {step + 1}: {complaint}" if complaint else ""
+
+    def check_limits(self, step: int, parts: Mapping[str, float], limits: Mapping[str, Limit]) -> list[str]:
+        """Warnings for numbers that left the limits that their losses set; too long out of them is a collapse."""
+        warnings = []
+        for name, limit in limits.items():
+            holds = name not in parts or limit.holds(parts[name])
+            self.out[name] = 0 if holds else self.out.get(name, 0) + 1
+            if holds:
+                continue
+            said = f"{limit.complaint} ({name} is {parts[name]:.4g})"
+            if self.out[name] >= self.options.patience and self.options.stop:
+                raise Collapse(f"{said}, at {self.out[name]} looks in a row up to step {step + 1}", limit.hint)
+            warnings.append(f"{said} at step {step + 1}")
+        return warnings
 
     def complaint(self, found: Health) -> str:
         """What is wrong with these features, in words; nothing when they are well."""

@@ -14,6 +14,7 @@ import typer
 
 from sslcli.cli import commands, run
 from sslcli.errors import Collapse, RunError, UserError
+from sslcli.offers import KINDS
 
 HEAVY = {"torch", "accelerate", "pydantic", "datasets", "timm", "numpy", "PIL", "pluggy", "rich"}
 Say = Callable[..., None]
@@ -113,7 +114,7 @@ def test_what_is_wrong_with_an_option_is_told_in_a_line(capsys: pytest.CaptureFi
     assert run(["plugins", "new", "align"]) == 2
     assert run(["plugins", "new", "align", "--kind", "los"]) == 2
     errors = capsys.readouterr().err.splitlines()[::2]
-    kinds = ("loss, augmentation, backbone, routing", "'loss', 'augmentation', 'backbone', 'routing'")
+    kinds = (", ".join(KINDS), ", ".join(f"'{kind}'" for kind in KINDS))
     assert errors[0] == f"error: missing option '--kind'. Choose from: {kinds[0]}"
     assert errors[1] == f"error: invalid value for '--kind': 'los' is not one of {kinds[1]}"
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from sslcli.nn import mlp_head
+from sslcli.nn import mlp_head, truncated_normal
 
 
 def parameters(module):
@@ -44,3 +44,25 @@ def test_the_projection_of_a_batch_has_mean_0_and_deviation_1():
     rows = mlp_head(4, 8, 2, 3)(torch.randn(64, 4))
     torch.testing.assert_close(rows.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
     torch.testing.assert_close(rows.std(0, unbiased=False), torch.ones(2), atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize(("width", "count"), [(384, 5_505_024), (768, 6_291_456), (1024, 6_815_744)])
+def test_the_instance_projector_of_mugs_has_its_published_size(width, count):
+    with torch.device("meta"):
+        head = mlp_head(width, 2048, 256, 3, norm="none", last_norm="none", activation="gelu")
+    assert parameters(head) == count
+
+
+def test_truncated_normal_starts_every_linear_layer_and_nothing_else():
+    head = truncated_normal(mlp_head(256, 512, 64, 2, bias=True, norm="batch"))
+    for layer in (head[0], head[3]):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.03)
+        assert layer.weight.mean().abs() < 1e-3
+        assert not layer.bias.any()
+    assert (head[1].weight == 1).all()
+
+
+def test_truncated_normal_leaves_layers_without_bias_without_one():
+    head = mlp_head(8, 8, 4, 2)
+    assert truncated_normal(head) is head
+    assert head[0].bias is None

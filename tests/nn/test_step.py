@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sslcli.api import Progress
-from sslcli.nn import Features, Step
+from sslcli.nn import Features, Limit, Step
 
 
 @pytest.fixture
@@ -13,6 +13,7 @@ def step():
 
     return Step(
         backbone=None,
+        teacher_backbone=None,
         progress=Progress(3, 10, 5),
         seed=0,
         columns={"index": torch.arange(4), "epoch": torch.zeros(4, dtype=torch.int64), "weak": torch.ones(4)},
@@ -51,6 +52,20 @@ def test_logs_carry_the_name_of_the_loss_and_no_gradient(step):
     step.log("pixel_error", torch.ones((), requires_grad=True) * 2)
     assert step.logs["mae/pixel_error"] == 2
     assert not step.logs["mae/pixel_error"].requires_grad
+
+
+def test_a_number_that_is_logged_with_a_limit_is_known_to_the_sentinel_by_the_same_name(step):
+    step.scope = "mugs_group"
+    limit = Limit("all alike", least=0.01)
+    step.log("entropy", torch.ones(()), limit)
+    step.log("other", torch.ones(()))
+    assert step.limits == {"mugs_group/entropy": limit}
+
+
+def test_a_limit_holds_between_its_ends_and_for_finite_numbers_only():
+    limit = Limit("out of hand", least=0.0, most=1.0)
+    assert [limit.holds(value) for value in (0.0, 1.0, -0.1, 1.1)] == [True, True, False, False]
+    assert not any(Limit("no end").holds(value) for value in (float("nan"), float("inf"), -float("inf")))
 
 
 def test_random_numbers_are_fixed_by_key_and_sample(step):

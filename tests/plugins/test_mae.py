@@ -57,7 +57,14 @@ def make_step(backbone, images):
     columns = {"index": torch.arange(samples), "epoch": torch.zeros(samples, dtype=torch.int64)}
     unused = partial(pytest.fail, "mae reads images alone")
     return Step(
-        backbone, Progress(0, 10, 5), 0, columns, {"global": images}, encode_student=unused, encode_teacher=unused
+        backbone,
+        backbone,
+        Progress(0, 10, 5),
+        0,
+        columns,
+        {"global": images},
+        encode_student=unused,
+        encode_teacher=unused,
     )
 
 

@@ -13,6 +13,19 @@ from sslcli.api import Context
 from sslcli.data.draws import stack_draws, view_generator
 
 ALL = {"jitter": 0.8, "grey": 0.2, "blur": [1.0, 0.1], "solarise": [0.0, 0.2], "erase": 0.5, "rand_augment": 0.5}
+DRAWN_BEFORE = {
+    "box": [59, 0, 357, 373],
+    "flip": False,
+    "jittered": True,
+    "jitter": [0.7534294724464417, 1.3418610095977783, 1.0262101888656616, 0.09343742579221725],
+    "jitter_order": [0, 1, 2, 3],
+    "grey": False,
+    "blur": 1.4924675073751728,
+    "solarise": False,
+    "erase": [4, 2, 5, 13],
+    "erase_key": 2607429226,
+    "rand_augment": [[8.0, -0.8138564906212336, 1.0], [5.0, 0.9535501234266164, 0.0]],
+}
 
 
 def multicrop(**table) -> Multicrop:
@@ -31,8 +44,14 @@ def drawn(view: Multicrop, crop: int, count: int) -> list[dict]:
 
 
 def test_the_hook_offers_it():
-    (offer,) = sslcli_augmentations()
+    offer, _ = sslcli_augmentations()
     assert (offer.name, offer.options, offer.mixes) == ("multicrop", MulticropOptions, False)
+
+
+def test_the_draws_of_a_key_are_those_of_earlier_versions():
+    view = multicrop(crops=2, **ALL)
+    draw = view.draw(view_generator(3, 1, 106, "global", 1), height=375, width=500, crop=1)
+    assert {name: np.asarray(value).tolist() for name, value in draw.items()} == DRAWN_BEFORE
 
 
 def test_without_options_there_is_a_resized_crop_and_a_flip():
@@ -81,7 +100,7 @@ def test_cutting_leaves_the_picture_as_it_was(picture):
 def test_rand_augment_comes_before_the_crop(picture):
     view = multicrop(rand_augment={"names": ["invert", "auto_contrast"], "apply": 1.0}, scale=[1.0, 1.0])
     draw = drawn(view, 0, 1)[0]
-    expected = view.crop.cut(view.rand_augment(picture, draw), draw)
+    expected = view.crop.cut(view.pipeline.rand_augment(picture, draw), draw)
     assert np.array_equal(view.cut(picture, draw), expected)
     assert not np.array_equal(view.crop.cut(picture, draw), expected)
 

@@ -117,6 +117,16 @@ def test_a_name_that_two_packages_offer_is_an_error_that_names_both(install: Ins
     assert told.value.hint == "block one of them: SSLCLI_BLOCK=sslcli_test_a or SSLCLI_BLOCK=sslcli_test_b"
 
 
+def test_an_importer_is_found_by_its_kind_and_name(install: Install) -> None:
+    source = offering("Importer('old', Own, 'sslcli_test_a:read')", "sslcli_importers", "api.Options")
+    install("sslcli_test_a", source)
+    registry = load_registry()
+    assert registry.find("importer", "old").options.__name__ == "Own"
+    with pytest.raises(UserError, match="no importer is called 'mags'") as told:
+        registry.find("importer", "mags")
+    assert told.value.hint == "did you mean 'mugs'?"
+
+
 def test_a_clash_does_not_stop_who_asks_for_something_else(install: Install) -> None:
     install("sslcli_test_a", good("sslcli_test_a"))
     install("sslcli_test_b", good("sslcli_test_b"))
@@ -203,6 +213,10 @@ def test_a_module_without_hooks_is_an_error_of_that_plugin(install: Install) -> 
         (
             offering("Routing('a', Own, 'b:C')", "sslcli_routings"),
             "the options of routing 'a' must derive from sslcli.api.RoutingOptions",
+        ),
+        (
+            offering("Importer('a', dict, 'b:C')", "sslcli_importers"),
+            "the options of importer 'a' must derive from sslcli.api.Options",
         ),
         (
             offering("Loss('a', Own, 'b:C'); yield Loss('a', Own, 'b:D')"),

@@ -21,6 +21,7 @@ def make_step(pooled):
     features = Features(pooled[..., None, :], pooled[..., None, :], 0, pooled)
     return Step(
         backbone=None,
+        teacher_backbone=None,
         progress=Progress(0, 10, 5),
         seed=0,
         columns={},

@@ -120,9 +120,78 @@ def test_mixing_does_not_depend_on_what_was_drawn_before(
     bit_equal(whole, parts)
 
 
+MUGS: list[dict[str, Any]] = [
+    {"name": "mugs.instance", "hidden": 16, "output": 8, "predictor_hidden": 16},
+    {"name": "mugs.local_group", "hidden": 16, "output": 8, "predictor_hidden": 16, "memory_column": "weak"},
+    {"name": "mugs.group", "prototypes": 16, "hidden": 16, "bottleneck": 8},
+]
+CROPS: dict[str, Any] = {
+    "global": {"augmentation": "weak_strong", "coin": "sample", "column": "weak", "crops": 2, "size": 16},
+    "teacher": {"augmentation": "multicrop", "crops": 2, "size": 16},
+    "local": {"augmentation": "multicrop", "crops": 3, "size": 8},
+}
+
+
+def mugs(**changes: Any) -> dict[str, Any]:
+    """Tables of a recipe with the three losses of Mugs on all its crops."""
+    losses = [{**loss, "teacher_views": "teacher", "local_views": "local"} for loss in MUGS]
+    return {"views": CROPS, "loss": losses, "teacher": {"export": True}, "backbone": {"drop_path": 0.1}, **changes}
+
+
+def test_queues_memories_and_centre_resume_to_the_bit(
+    train: Callable[..., Path], bit_equal: Callable[..., None]
+) -> None:
+    tables = mugs(train={"epochs": 3.0}, checkpoint={"every_steps": 4, "keep": 9})
+    whole, parts = train("whole", **tables), train("parts", **tables)
+    for file in (parts / "checkpoints" / "step-00000009").iterdir():
+        file.unlink()
+    assert run(["pretrain", "--resume", str(parts)]) == 0
+    bit_equal(whole, parts)
+
+
+def test_the_total_may_be_the_weighted_mean_of_the_losses(train: Callable[..., Path]) -> None:
+    tables = mugs(train={"total": "mean"})
+    tables["loss"][1] = {**tables["loss"][1], "weight": 0.5}
+    for told in lines(train("run", **tables)):
+        parts = told["mugs_instance"] + 0.5 * told["mugs_local_group"] + told["mugs_group"]
+        assert told["loss"] == pytest.approx(parts / 2.5, rel=1e-6)
+
+
+def test_legacy_losses_are_not_multiplied_by_their_weights(train: Callable[..., Path]) -> None:
+    tables = mugs(train={"total": "mean"})
+    tables["loss"] = [
+        {**loss, "legacy": True, "weight": 0.5 if n == 1 else 1.0} for n, loss in enumerate(tables["loss"])
+    ]
+    for told in lines(train("run", **tables)):
+        raw = (
+            told["mugs_instance"] + 0.5 * told["mugs_local_group"] + told["mugs_group"]
+        )  # each is logged by its weight
+        assert told["loss"] == pytest.approx(raw / 2.5, rel=1e-6)
+
+
+def test_a_loss_of_no_weight_is_left_out(train: Callable[..., Path]) -> None:
+    losses = [{"name": "simclr"}, {"name": "mugs.group", "weight": 0.0}]
+    folder = train("run", loss=losses)
+    assert "mugs_group" not in lines(folder)[-1]
+    assert not any("mugs" in name for name in load_file(folder / "checkpoints/step-00000002/model.safetensors"))
+
+
+def test_a_recipe_whose_losses_all_weigh_nothing_is_refused(
+    train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train("run", code=2, loss=[{"name": "simclr", "weight": 0.0}])
+    assert "loss.0.weight is 0, as is that of every loss" in capsys.readouterr().err
+
+
+def test_local_groups_and_masked_pictures_learn_one_backbone(train: Callable[..., Path]) -> None:
+    small = {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2}
+    told = lines(train("run", loss=[MUGS[1] | {"memory_column": ""}, {"name": "mae", **small}]))[-1]
+    assert told["loss"] == pytest.approx(told["mugs_local_group"] + told["mae"], rel=1e-5)
+
+
 def test_a_routing_learns_and_its_losses_are_logged_and_minimised(train: Callable[..., Path]) -> None:
     slow = {"lr": 1e-3, "weight_decay": 0.0}
-    folder = train("run", loss=[{"name": "simclr", "weight": 0.0}], routing=ROUTING, optimizer=slow)
+    folder = train("run", loss=[{"name": "simclr", "weight": 1e-12}], routing=ROUTING, optimizer=slow)
     told = lines(folder)[-1]
     assert told["loss"] == pytest.approx(2 * told["routing/balance"])  # two layers, nothing else weighs
     checkpoints = sorted((folder / "checkpoints").glob("step-*"))

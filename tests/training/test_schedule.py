@@ -64,3 +64,8 @@ def test_weight_decay_over_an_epoch_matches_the_released_mugs_log() -> None:
     decay = Schedule(start=0.04, end=0.2)
     mean = math.fsum(value_at(decay, Progress(step, 100 * 2502, 2502)) for step in range(2502)) / 2502
     assert mean == pytest.approx(0.04001315093548, rel=1e-9)
+
+
+def test_a_step_schedule_jumps_once() -> None:
+    clip = Schedule(start=3.0, end=0.3, schedule="step", epochs=101.0)
+    assert [value_at(clip, Progress(step, 250 * 4, 4)) for step in (0, 403, 404, 999)] == [3.0, 3.0, 0.3, 0.3]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sslcli.errors import COLLAPSED, Collapse
+from sslcli.nn import Limit
 from sslcli.recipe.tables import Sentinel as Options
 from sslcli.training.sentinel import Sentinel, health
 
@@ -78,3 +79,26 @@ def test_a_sentinel_told_not_to_stop_only_warns() -> None:
     sentinel = Sentinel(Options(stop=False, patience=1))
     assert sentinel.check_features(0, torch.ones(8, 4))[1]
     sentinel.check_loss(0, {"loss": math.nan}, "")
+
+
+LIMIT = Limit("all pictures fall on one prototype", least=0.1, hint="sharpen less")
+
+
+def test_a_number_outside_its_limit_is_a_warning_and_then_a_collapse() -> None:
+    sentinel = Sentinel(Options(patience=2))
+    (warning,) = sentinel.check_limits(9, {"group/entropy": 0.01}, {"group/entropy": LIMIT})
+    assert warning == "all pictures fall on one prototype (group/entropy is 0.01) at step 10"
+    with pytest.raises(Collapse, match="at 2 looks in a row up to step 20") as caught:
+        sentinel.check_limits(19, {"group/entropy": 0.01}, {"group/entropy": LIMIT})
+    assert caught.value.hint == "sharpen less"
+
+
+def test_one_look_within_the_limit_starts_the_count_again() -> None:
+    sentinel = Sentinel(Options(patience=2))
+    for value in (0.01, 0.5, 0.01):
+        warned = bool(sentinel.check_limits(0, {"entropy": value}, {"entropy": LIMIT}))
+        assert warned == (value < 0.1)
+
+
+def test_a_number_that_was_not_logged_is_not_judged() -> None:
+    assert Sentinel(Options(patience=1)).check_limits(0, {}, {"entropy": LIMIT}) == []

@@ -12,6 +12,15 @@ import pytest
 LOSSES = {
     "mae": {"name": "mae", "decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
     "moco_v3": {"name": "moco_v3", "hidden": 32, "output": 16},
+    "mugs.group": {"name": "mugs.group", "prototypes": 16, "hidden": 32, "bottleneck": 8},
+    "mugs.instance": {"name": "mugs.instance", "hidden": 32, "output": 8, "predictor_hidden": 16},
+    "mugs.local_group": {
+        "name": "mugs.local_group",
+        "hidden": 32,
+        "output": 8,
+        "predictor_hidden": 16,
+        "neighbours": 2,
+    },
     "simclr": {"name": "simclr"},
 }
 
