@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import pluggy
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 hookimpl = pluggy.HookimplMarker("sslcli")
 
@@ -67,6 +67,29 @@ class Schedule(Options):
 
 
 Value = float | Schedule
+
+
+def lowest(value: Value) -> float:
+    """The smallest that a value becomes."""
+    return min(value.start, value.end) if isinstance(value, Schedule) else value
+
+
+def not_negative(value: Value) -> Value:
+    """Refuse a number, or a schedule that touches one, below zero."""
+    if lowest(value) < 0:
+        raise ValueError("must not be below 0")
+    return value
+
+
+def above_zero(value: Value) -> Value:
+    """Refuse a number, or a schedule that touches one, at or below zero."""
+    if lowest(value) <= 0:
+        raise ValueError("must be above 0")
+    return value
+
+
+NotNegativeValue = Annotated[Value, AfterValidator(not_negative)]
+PositiveValue = Annotated[Value, AfterValidator(above_zero)]
 
 
 def value_at(value: Value, progress: Progress) -> float:
@@ -236,6 +259,10 @@ class Context:
     patch_size: int = 0  # pixels a side
     grid: tuple[int, int] = (0, 0)  # patches, rows by columns
     prefix_tokens: int = 0  # CLS and registers, before the patch tokens
+
+    def crops(self, view: str) -> int:
+        """How many crops a view group has; none where `view` is empty."""
+        return self.views[view].crops if view else 0
 
 
 Offers = Iterable[Offer]

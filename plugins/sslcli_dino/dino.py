@@ -14,7 +14,6 @@ from sslcli.nn import (
     pair_weights,
 )
 from sslcli_dino.options import DinoOptions
-from sslcli_dino.temperature import refuse_endless_rise
 
 
 class SelfDistillation(nn.Module):
@@ -24,7 +23,6 @@ class SelfDistillation(nn.Module):
 
     def __init__(self, options: DinoOptions, context: Context) -> None:
         super().__init__()
-        refuse_endless_rise("dino", "teacher_temperature", options.teacher_temperature, context)
         self.options = options
         self.head = Momentum(
             PrototypeHead(
@@ -37,7 +35,7 @@ class SelfDistillation(nn.Module):
             )
         )
         self.centre = Centre(options.prototypes, options.centre_momentum)
-        taught, large, small = (crops(context, view) for view in (options.taught, options.views, options.local_views))
+        taught, large, small = map(context.crops, (options.taught, options.views, options.local_views))
         self.register_buffer("weights", pair_weights(taught, large, small), persistent=False)  # [teacher, student]
 
     def forward(self, step: Step) -> Tensor:
@@ -67,8 +65,3 @@ class SelfDistillation(nn.Module):
     def after_step(self, step: Step) -> None:
         """The centre moves towards what the teacher said."""
         self.centre.update(self.teacher_logits(step))
-
-
-def crops(context: Context, view: str) -> int:
-    """How many crops a view group has; none where there is no group."""
-    return context.views[view].crops if view else 0

@@ -2,23 +2,12 @@
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from sslcli.api import LossOptions, Options, Reads, Schedule, Share, TaughtLossOptions, Value
+from sslcli.api import LossOptions, Options, PositiveValue, Reads, Share, TaughtLossOptions
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0.0)]
-
-
-def above_zero(value: Value) -> Value:
-    """The value of a temperature; refused when it is zero or less at its start or end."""
-    ends = (value.start, value.end) if isinstance(value, Schedule) else (value,)
-    if min(ends) <= 0:
-        raise ValueError("a temperature must be above 0")
-    return value
-
-
-Temperature = Annotated[Value, AfterValidator(above_zero)]
 
 
 class DistillationOptions(Options):
@@ -29,7 +18,7 @@ class DistillationOptions(Options):
     bottleneck: Count = 256  # width of the vectors that the prototypes are compared with
     layers: Count = 3  # linear layers before the prototypes
     norm_last_layer: bool = True  # prototypes are of unit length; otherwise their length is learned
-    teacher_temperature: Temperature = 0.04
+    teacher_temperature: PositiveValue = 0.04
     student_temperature: Positive = 0.1
     centre_momentum: Share = 0.9
 
@@ -47,7 +36,7 @@ class IbotOptions(LossOptions, DistillationOptions):
     prototypes: Count = 8192
     local_views: str = ""  # a second view group of the student, of smaller crops; none when empty
     shared_head: bool = True  # one set of prototypes for CLS and patches; otherwise one for each, behind one projector
-    patch_temperature: Temperature = 0.04  # of the teacher, for patches
+    patch_temperature: PositiveValue = 0.04  # of the teacher, for patches
     cls_weight: Annotated[float, Field(ge=0.0)] = 1.0
     patch_weight: Annotated[float, Field(ge=0.0)] = 1.0
     mask_probability: Share = 0.5  # that a crop has hidden patches

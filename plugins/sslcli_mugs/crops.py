@@ -17,8 +17,7 @@ def student_crops(step: Step, options: MugsOptions, read: Callable[[Features], T
 
 def weights_of(options: MugsOptions, context: Context) -> Tensor:
     """How much each pair of crops weighs, `[teacher, student]`."""
-    small = context.views[options.local_views].crops if options.local_views else 0
-    teacher, large = context.views[options.taught].crops, context.views[options.views].crops
+    teacher, large, small = map(context.crops, (options.taught, options.views, options.local_views))
     return pair_weights(teacher, large, small, options.pairs)
 
 

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sslcli.api import Context, Schedule, value_at
-from sslcli.errors import UserError
+from sslcli.api import Context, value_at
 from sslcli.nn import Centre, Momentum, PrototypeHead, Step, log_prototypes, pair_cross_entropy
 from sslcli_mugs.crops import student_crops, total, weights_of
 from sslcli_mugs.options import GroupOptions
@@ -20,7 +19,6 @@ class GroupDiscrimination(nn.Module):
 
     def __init__(self, options: GroupOptions, context: Context) -> None:
         super().__init__()
-        refuse_long_warmup(options.teacher_temperature, context)
         self.options = options
         self.register_buffer("weights", weights_of(options, context), persistent=False)
         self.head = Momentum(
@@ -56,13 +54,3 @@ class GroupDiscrimination(nn.Module):
     def after_step(self, step: Step) -> None:
         """Move the centre."""
         self.centre.update(self.teacher_logits(step))
-
-
-def refuse_long_warmup(temperature: float | Schedule, context: Context) -> None:
-    """The teacher's temperature must arrive within the run."""
-    epochs = context.steps / context.steps_per_epoch
-    if isinstance(temperature, Schedule) and temperature.epochs is not None and temperature.epochs > epochs:
-        raise UserError(
-            f"mugs.group: teacher_temperature moves for {temperature.epochs:g} epochs, the run has {epochs:g}",
-            "train for longer, or shorten teacher_temperature.epochs",
-        )

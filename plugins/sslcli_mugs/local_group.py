@@ -39,7 +39,9 @@ class LocalGroupDiscrimination(nn.Module):
         self.options = options
         self.relation = Momentum(Relation(context.width, options.relation_heads or context.heads))
         self.contrast = QueueContrast(options, context)
-        size = queue_size(options.memory, least=context.batch_size, samples=context.samples, what="mugs.local_group: memory")
+        size = queue_size(
+            options.memory, least=context.batch_size, samples=context.samples, what="mugs.local_group: memory"
+        )
         if options.neighbours > size:
             raise UserError(
                 f"mugs.local_group: {options.neighbours} neighbours out of a memory of {size}",

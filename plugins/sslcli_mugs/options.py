@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sslcli.api import Share, TaughtLossOptions, Value
+from sslcli.api import PositiveValue, Share, TaughtLossOptions
 
 Count = Annotated[int, Field(ge=1)]
 Size = Literal["auto"] | Count
@@ -59,6 +59,6 @@ class GroupOptions(MugsOptions):
     hidden: Count = 2048  # width of the head's hidden layers
     bottleneck: Count = 256
     student_temperature: Temperature = 0.1
-    teacher_temperature: Value = 0.04  # may be a schedule, moved once an epoch
+    teacher_temperature: PositiveValue = 0.04  # may be a schedule
     centre_momentum: Share = 0.9
     norm_last_layer: bool = False  # the prototypes keep unit length

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sslcli.api import Backbone, Loss
+from sslcli.api import Backbone, Loss, Options, Schedule
 from sslcli.errors import did_you_mean
 from sslcli.recipe.checking import Parts
 from sslcli.recipe.keys import KeyPath, reach
@@ -20,6 +20,7 @@ def check_together(parts: Parts) -> None:
         check_abilities(parts, parts.routing, ("experts",), ("routing",))
     check_weights(parts)
     check_training(parts)
+    check_schedules(parts)
     check_probe(parts)
 
 
@@ -109,6 +110,26 @@ def check_training(parts: Parts) -> None:
     if train and optimizer and optimizer.warmup_epochs > train.epochs:
         message = f"must be at most train.epochs, {train.epochs:g}, not {optimizer.warmup_epochs:g}"
         parts.wrong(("optimizer", "warmup_epochs"), message, "shorten the warm-up, or train for longer")
+
+
+def check_schedules(parts: Parts) -> None:
+    """What moves for so many epochs arrives within the run; a step that comes later than its end never comes."""
+    train = parts.table("train", Train)
+    if train is None:
+        return
+    choices = (parts.backbone, parts.routing, *parts.views.values(), *parts.mixed.values(), *parts.losses)
+    tables: dict[KeyPath, Options] = {(name,): table for name, table in parts.tables.items()}
+    tables |= {keys_of(choice.path): choice.options for choice in choices if choice is not None}
+    for place, options in tables.items():
+        for name, value in options:
+            if isinstance(value, Schedule) and value.schedule != "step" and (value.epochs or 0) > train.epochs:
+                message = f"must be at most train.epochs, {train.epochs:g}, not {value.epochs:g}"
+                parts.wrong((*place, name, "epochs"), message, "shorten the move, or train for longer")
+
+
+def keys_of(path: str) -> KeyPath:
+    """`loss.0` as the keys of a recipe."""
+    return tuple(int(key) if key.isdecimal() else key for key in path.split(".", 1))
 
 
 def check_probe(parts: Parts) -> None:

@@ -4,21 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from sslcli.api import Names, Offer, Options, Pair, Schedule, Share, Triple, Value
-
-
-def not_negative(value: Value) -> Value:
-    """Refuse a number, or a schedule that touches one, below zero."""
-    if min((value.start, value.end) if isinstance(value, Schedule) else (value,)) < 0:
-        raise ValueError("must not be below 0")
-    return value
-
+from sslcli.api import Names, NotNegativeValue, Offer, Options, Pair, Share, Triple, Value
 
 Count = Annotated[int, Field(ge=1)]
 Steps = Annotated[int, Field(ge=0)]
-NotNegative = Annotated[Value, AfterValidator(not_negative)]
 Positive = Annotated[float, Field(gt=0.0)]
 
 
@@ -89,7 +80,7 @@ class Optimizer(Options):
     trust: Positive = 0.001  # of LARS
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     lr_factors: Mapping[str, Annotated[float, Field(ge=0.0)]] = {}  # pattern of parameter names -> factor
-    clip: NotNegative = 0.0  # 0: no clipping
+    clip: NotNegativeValue = 0.0  # 0: no clipping
     clip_mode: Literal["global", "per_tensor"] = "global"
     freeze: Annotated[tuple[Freeze, ...], Field(strict=False)] = ()
 

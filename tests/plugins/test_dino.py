@@ -164,13 +164,6 @@ def test_what_it_logs_tells_a_collapse():
     assert not step.limits["prototype_entropy"].holds(step.logs["prototype_entropy"].item())
 
 
-def test_a_temperature_that_rises_for_longer_than_the_run_is_refused():
-    rise = Schedule(start=0.04, end=0.07, schedule="linear", epochs=30)
-    with pytest.raises(UserError, match=r"30 epochs to go from 0\.04 to 0\.07, but the run has 1") as refused:
-        build(teacher_temperature=rise)
-    assert refused.value.hint == "give teacher_temperature fewer epochs, or set train.epochs to 30 or more"
-
-
 @pytest.mark.parametrize("temperature", [0.0, -0.1, {"start": 0.0, "end": 0.07}])
 def test_a_temperature_of_zero_is_refused(temperature):
     with pytest.raises(ValidationError, match="must be above 0"):

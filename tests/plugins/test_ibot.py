@@ -8,7 +8,7 @@ from sslcli_dino.masking import ATTEMPTS, block_masks, mask_budget
 from sslcli_dino.options import IbotOptions
 from torch import nn
 
-from sslcli.api import Context, Schedule, ViewShape
+from sslcli.api import Context, ViewShape
 from sslcli.errors import UserError
 from sslcli.nn import Features
 from sslcli.testing.steps import make_backbone, make_context, make_step
@@ -165,12 +165,6 @@ def test_it_reads_small_crops_by_the_student_and_large_ones_by_the_teacher_and_a
     reads = IbotOptions(local_views="local").reads()
     assert (reads.student, reads.teacher, reads.images) == (("local",), ("global",), ("global",))
     assert IbotOptions().reads().student == ()
-
-
-@pytest.mark.parametrize("option", ["teacher_temperature", "patch_temperature"])
-def test_a_temperature_that_rises_for_longer_than_the_run_is_refused(option):
-    with pytest.raises(UserError, match=f"ibot: {option} takes 30 epochs"):
-        build(**{option: Schedule(start=0.04, end=0.07, epochs=30)})
 
 
 def test_masks_that_hide_nothing_are_refused():

@@ -64,6 +64,11 @@ class TestTogether:
         flag = "optimizer.warmup_epochs=11"
         assert self.mistake(flag) == f"--set {flag}: optimizer.warmup_epochs must be at most train.epochs, 10, not 11"
 
+    def test_what_moves_arrives_within_the_run(self) -> None:
+        moving = "teacher.momentum={start = 0.9, end = 1.0, epochs = 11.0}"
+        assert "teacher.momentum.epochs must be at most train.epochs, 10, not 11" in self.mistake(moving)
+        load_recipe("base.toml", ["optimizer.clip={start = 3.0, end = 0.3, schedule = 'step', epochs = 11.0}"])
+
     def test_a_probe_names_one_set_or_two(self) -> None:
         assert "probe.data is missing" in self.mistake("probe.every_epochs=1")
         assert "probe.test is missing" in self.mistake("probe.train=demo")
