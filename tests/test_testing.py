@@ -86,6 +86,9 @@ BACKBONE = """
 
     def encode(self, tokens, *, keep=None, attend=None, columns=None):
         return Features(tokens, tokens, 0, tokens.mean(1))
+
+    def last_norm(self, tokens):
+        return tokens
 """
 ROUTING = """
     def forward(self, tokens, columns):

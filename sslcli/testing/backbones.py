@@ -49,7 +49,7 @@ def prepare(offer: Offer) -> BackboneCase:
 def checks_of(offer: Offer) -> tuple[Callable[[BackboneCase], None], ...]:
     """The checks of every backbone, then those of the abilities that this one offers."""
     abilities = offer.abilities if isinstance(offer, BackboneOffer) else ()
-    return (*ALL, *(ABILITY_CHECKS[ability] for ability in abilities))
+    return (*ALL, *(check for ability in abilities for check in ABILITY_CHECKS[ability]))
 
 
 def is_a_backbone(case: BackboneCase) -> None:
@@ -126,6 +126,29 @@ def encodes_tokens_as_it_encodes_images(case: BackboneCase) -> None:
     expect(same(case.encode(), case.features()), "encode(embed(images)) differs from features(images)")
 
 
+def norms_tokens_as_its_last_norm_does(case: BackboneCase) -> None:
+    """`last_norm(features.tokens)` is `features.normed`."""
+    features = case.features()
+    with torch.no_grad():
+        normed = case.backbone.last_norm(features.tokens)
+    expect(close(normed, features.normed), "last_norm(features.tokens) differs from features.normed")
+
+
+def puts_a_token_in_the_place_of_masked_patches(case: BackboneCase) -> None:
+    """`mask` of nothing changes nothing; with all masked, images can no longer be told apart."""
+    count, backbone, token = (
+        case.backbone.grid[0] * case.backbone.grid[1],
+        case.backbone,
+        torch.ones(case.backbone.width),
+    )
+    nothing = torch.zeros(BATCH, count, dtype=torch.bool)
+    with torch.no_grad():
+        plain = backbone.embed(case.images)
+        unmasked, masked = (backbone.embed(case.images, mask=mask, mask_token=token) for mask in (nothing, ~nothing))
+    expect(close(unmasked, plain), "embed with a mask of nothing differs from embed")
+    expect(close(masked[0], masked[1]), "patches can be told apart under a mask of all of them")
+
+
 def leaves_out_masked_tokens(case: BackboneCase) -> None:
     """`keep` of all tokens changes nothing; of half, gives half."""
     count = case.backbone.grid[0] * case.backbone.grid[1]
@@ -162,11 +185,11 @@ ALL: tuple[Callable[[BackboneCase], None], ...] = (
     gives_the_same_features_twice,
     mixes_images_of_a_batch_only_where_it_says_so,
 )
-ABILITY_CHECKS: dict[str, Callable[[BackboneCase], None]] = {
-    "tokens": encodes_tokens_as_it_encodes_images,
-    "masking": leaves_out_masked_tokens,
-    "attention_mask": attends_where_it_may,
-    "experts": takes_experts,
+ABILITY_CHECKS: dict[str, tuple[Callable[[BackboneCase], None], ...]] = {
+    "tokens": (encodes_tokens_as_it_encodes_images, norms_tokens_as_its_last_norm_does),
+    "masking": (leaves_out_masked_tokens, puts_a_token_in_the_place_of_masked_patches),
+    "attention_mask": (attends_where_it_may,),
+    "experts": (takes_experts,),
 }
 
 
