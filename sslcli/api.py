@@ -99,7 +99,7 @@ def value_at(value: Value, progress: Progress) -> float:
 
 @dataclass(frozen=True)
 class Reads:
-    """What a loss wants of a step: view groups that the student or the teacher encodes, or images it takes as they are.
+    """What a loss wants of a step: view groups that the student or the teacher encodes, images, facts of the samples.
 
     `"global"` is the whole group, `"global:0"` its first crop alone.
     """
@@ -107,6 +107,7 @@ class Reads:
     student: tuple[str, ...] = ()
     teacher: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()  # facts of the samples that some augmentation gives, by `column.NAME`
 
 
 class LossOptions(Options):

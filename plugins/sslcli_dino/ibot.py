@@ -90,7 +90,7 @@ class MaskedDistillation(nn.Module):
         """Which patches of the large crops are hidden, bool `[crops * B, N]`."""
         options, images = self.options, step.images(self.options.views)
         grid = (images.shape[-2] // self.patch_size, images.shape[-1] // self.patch_size)
-        numbers = step.uniform("mask", len(images), 2 + ATTEMPTS * NUMBERS).transpose(0, 1).flatten(0, 1)
+        numbers = step.uniform(f"{step.scope}/mask", len(images), 2 + ATTEMPTS * NUMBERS).transpose(0, 1).flatten(0, 1)
         budget = mask_budget(
             numbers[:, :2],
             grid[0] * grid[1],
@@ -122,11 +122,12 @@ class MaskedDistillation(nn.Module):
     def patch_loss(self, step: Step, student: Features, mask: Tensor) -> Tensor:
         """The cross-entropy of the hidden patches with the teacher's at the same places."""
         options, (_, taught) = self.options, self.teach(step)
+        hidden = mask.flatten().nonzero()[:, 0]  # the one time that the device is waited for
         with torch.no_grad():
-            logits = self.target.patch_logits(taught[mask])
+            logits = self.target.patch_logits(taught.flatten(0, 1)[hidden])
             shares = self.patch_centre(logits, value_at(options.patch_temperature, step.progress))
-        guessed = self.online.patch_logits(self.online.vectors(student.patches[mask]))
-        return mean_over_hidden(cross_entropy(guessed, shares, options.student_temperature), mask)
+        guessed = self.online.patch_logits(self.online.vectors(student.patches.flatten(0, 1)[hidden]))
+        return mean_over_hidden(cross_entropy(guessed, shares, options.student_temperature), mask, hidden)
 
     @torch.no_grad()
     def teach(self, step: Step) -> tuple[Tensor, Tensor]:
@@ -149,13 +150,14 @@ class MaskedDistillation(nn.Module):
 
 
 @in_full_precision
-def mean_over_hidden(terms: Tensor, mask: Tensor) -> Tensor:
-    """The mean over crops of the mean over the hidden patches of each, `terms` in the order of `mask [B, N]`.
+def mean_over_hidden(terms: Tensor, mask: Tensor, hidden: Tensor) -> Tensor:
+    """The mean over crops of the mean over the hidden patches of each.
 
-    A crop without hidden patches counts as zero.
+    `terms [n]` are those of the patches that `mask [B, N]` hides, whose places in it, flat, are `hidden [n]`. A crop
+    without hidden patches counts as zero.
     """
     weights = mask / (mask.sum(dim=1, keepdim=True).clamp(min=1) * len(mask))
-    return (terms * weights[mask]).sum()
+    return (terms * weights.flatten()[hidden]).sum()
 
 
 def check(options: IbotOptions, context: Context) -> None:

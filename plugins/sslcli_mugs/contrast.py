@@ -20,7 +20,7 @@ class QueueContrast(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, options: ContrastOptions, context: Context) -> None:
+    def __init__(self, name: str, options: ContrastOptions, context: Context) -> None:
         super().__init__()
         self.options = options
         self.register_buffer("weights", weights_of(options, context), persistent=False)
@@ -44,7 +44,7 @@ class QueueContrast(nn.Module):
             activation="gelu",
         )
         brought = len(self.weights) * context.batch_size  # by one step: a key of each of the teacher's crops
-        size = queue_size(options.queue, least=brought, samples=context.samples, what="mugs: queue")
+        size = queue_size(options.queue, least=brought, samples=context.samples, what=f"{name}: queue")
         self.queue = Queue(size, options.output, unit=True)
 
     def forward(self, step: Step, student: Tensor, teacher: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class QueueContrast(nn.Module):
     def push(self, step: Step) -> None:
         """The keys of this step into the queue: those of all ranks crop by crop."""
         for keys in step.shared[f"{step.scope}/keys"]:
-            self.queue.push(keys, step.column("index"))
+            self.queue.push(keys)
 
 
 def unit(vectors: Tensor) -> Tensor:

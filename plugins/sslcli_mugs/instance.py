@@ -15,7 +15,7 @@ class InstanceDiscrimination(nn.Module):
     def __init__(self, options: InstanceOptions, context: Context) -> None:
         super().__init__()
         self.options = options
-        self.contrast = QueueContrast(options, context)
+        self.contrast = QueueContrast("mugs.instance", options, context)
 
     def forward(self, step: Step) -> Tensor:
         """A scalar."""

@@ -19,11 +19,6 @@ ONE_NEIGHBOUR = Limit(
     most=0.98,
     hint="lower optimizer.lr or lengthen its warm-up; the local groups say nothing as they are",
 )
-ITSELF = Limit(
-    "the neighbours of a picture are mostly the picture itself, of earlier epochs",
-    most=0.5,
-    hint="make the memory much smaller than the data",
-)
 
 
 class LocalGroupDiscrimination(nn.Module):
@@ -38,7 +33,7 @@ class LocalGroupDiscrimination(nn.Module):
         super().__init__()
         self.options = options
         self.relation = Momentum(Relation(context.width, options.relation_heads or context.heads))
-        self.contrast = QueueContrast(options, context)
+        self.contrast = QueueContrast("mugs.local_group", options, context)
         size = queue_size(
             options.memory, least=context.batch_size, samples=context.samples, what="mugs.local_group: memory"
         )
@@ -47,6 +42,12 @@ class LocalGroupDiscrimination(nn.Module):
                 f"mugs.local_group: {options.neighbours} neighbours out of a memory of {size}",
                 "set neighbours lower, or memory higher where the data allow it",
             )
+        self.itself = Limit(  # a picture is in a memory about once, and so one neighbour of k at most
+            "nearly every picture has itself, of an earlier epoch, among its neighbours",
+            most=0.9 / options.neighbours,
+            hint="make the memory much smaller than the data",
+            stops=False,
+        )
         self.student_memory = Queue(size, context.width)
         self.teacher_memory = Queue(size, context.width)
 
@@ -64,7 +65,7 @@ class LocalGroupDiscrimination(nn.Module):
         places = self.student_memory.nearest(queries, self.options.neighbours)
         neighbours = self.student_memory.rows[places]
         own = self.student_memory.owners[places] == step.column("index")[:, None]
-        step.log("own_neighbours", own.float().mean(), ITSELF)
+        step.log("own_neighbours", own.float().mean(), self.itself)
         relation = cast(Relation, self.relation.online)
         step.log("attention_on_one", relation.strongest(queries[0], neighbours[0]), ONE_NEIGHBOUR)
         step.log("student_memory_filled", self.student_memory.filled)
@@ -94,10 +95,10 @@ class LocalGroupDiscrimination(nn.Module):
         The released code moves on by twice what it wrote unless it wrote over the end, and so leaves holes; so does
         `legacy`.
         """
-        before = int(memory.place) if self.options.legacy else 0
+        before = memory.place.clone()
         count = memory.push(features.patches[0].mean(dim=1), owners, keep)
-        if self.options.legacy and before + count <= memory.size:
-            memory.advance(count)
+        if self.options.legacy:
+            memory.advance(count * (before + count <= memory.size))
 
 
 def mean_token(features: Features) -> Tensor:

@@ -1,10 +1,11 @@
 """What a recipe may say about the three losses of Mugs."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sslcli.api import PositiveValue, Share, TaughtLossOptions
+from sslcli.api import PositiveValue, Reads, Share, TaughtLossOptions
 
 Count = Annotated[int, Field(ge=1)]
 Size = Literal["auto"] | Count
@@ -41,6 +42,11 @@ class LocalGroupOptions(ContrastOptions):
     memory_column: str = ""  # a column that says whose student features are remembered; all when empty
     neighbours: Count = 8
     relation_heads: Annotated[int, Field(ge=0)] = 0  # of attention in the relation block; 0: as the backbone has
+
+    def reads(self) -> Reads:
+        """The crops, and the column that says whom to remember."""
+        columns = (self.memory_column,) if self.memory_column else ()
+        return replace(super().reads(), columns=columns)
 
     @field_validator("neighbours")
     @classmethod

@@ -18,7 +18,7 @@ from sslcli.nn.patches import (
     unpatchify,
 )
 from sslcli.nn.precision import at_least_fp32, in_full_precision
-from sslcli.nn.prototypes import Centre, PrototypeHead, cross_entropy, log_prototypes, pair_cross_entropy
+from sslcli.nn.prototypes import Centre, Distillation, PrototypeHead, cross_entropy, log_prototypes, pair_cross_entropy
 from sslcli.nn.queue import Queue, queue_size
 from sslcli.nn.random import sample_uniform
 from sslcli.nn.step import Limit, Step
@@ -26,6 +26,7 @@ from sslcli.nn.step import Limit, Step
 __all__ = [
     "Backbone",
     "Centre",
+    "Distillation",
     "Features",
     "Imported",
     "Limit",

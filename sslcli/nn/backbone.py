@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sslcli.errors import UserError
 from sslcli.nn.features import Features
 
 
@@ -71,7 +72,10 @@ class Backbone(nn.Module, ABC):
 
     def last_norm(self, tokens: Tensor) -> Tensor:
         """The last norm, applied to tokens `[..., D]` that a loss made itself (ability `tokens`)."""
-        raise TypeError(f"{type(self).__name__} has no ability 'tokens'")
+        raise UserError(
+            f"the backbone {type(self).__name__} has no method last_norm, which a loss asks for",
+            "give it one: the norm that makes features.normed of features.tokens",
+        )
 
     def replace_mlp(self, block: int, make: Callable[[nn.Module], nn.Module]) -> None:
         """Put `make(mlp)` in the place of the MLP of a block (ability `experts`)."""

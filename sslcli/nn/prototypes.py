@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from sslcli.nn.gather import all_mean
 from sslcli.nn.heads import mlp_head, truncated_normal
+from sslcli.nn.momentum import Momentum
 from sslcli.nn.precision import at_least_fp32, in_full_precision
 from sslcli.nn.step import Limit, Step
 
-SPREAD_EVENLY = 0.9995  # of ln K: a mean of random logits has less
+SPREAD_EVENLY = 0.99995  # of ln K: networks that are merely fresh have less
 ONE_PROTOTYPE = Limit(
     "all pictures fall on one prototype",
     least=0.01,
@@ -84,6 +85,38 @@ class Centre(nn.Module):
         """c <- m c + (1 - m) * mean of `logits [..., count]` over all rows of all ranks; belongs after the loss."""
         mean = all_mean(at_least_fp32(logits).flatten(0, -2).mean(0))
         self.mean.lerp_(mean.to(self.mean.dtype), 1.0 - self.momentum)
+
+
+class Distillation(nn.Module):
+    """The student's head learns to say what the teacher's says of other crops, centred and sharpened.
+
+        q_t = softmax((g'(x_t) - c) / tau_t),    - sum_m q_t[m] log softmax(g(x_s) / tau_s)[m]
+
+    `head` gives logits of `count` prototypes. What a loss adds is which features enter and how pairs are weighed.
+    """
+
+    def __init__(self, head: nn.Module, count: int, *, student_temperature: float, centre_momentum: float) -> None:
+        super().__init__()
+        self.head = Momentum(head)
+        self.centre = Centre(count, centre_momentum)
+        self.student_temperature = student_temperature
+
+    def pairs(self, step: Step, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+        """The loss of every pair of crops, `[teacher, student]`, from features `[crops, B, D]`; logs entropies."""
+        logits = step.once(f"{step.scope}/teacher_logits", lambda: self.taught(teacher))
+        shares = self.centre(logits, temperature)
+        log_prototypes(step, shares)
+        return pair_cross_entropy(self.head.online(student), shares, self.student_temperature)
+
+    @torch.no_grad()
+    def taught(self, features: Tensor) -> Tensor:
+        """What the teacher's head says, `[crops, B, count]`."""
+        logits: Tensor = self.head.target(features)
+        return logits
+
+    def after_step(self, step: Step) -> None:
+        """The centre moves towards what the teacher said."""
+        self.centre.update(step.shared[f"{step.scope}/teacher_logits"])
 
 
 @in_full_precision

@@ -9,6 +9,7 @@ from sslcli.nn.gather import gather
 from sslcli.nn.precision import in_full_precision
 
 NOBODY = -1  # the owner of a row that nobody has brought yet
+SOMEBODY = -2  # of one that was brought without saying whose it is
 NO_LENGTH = 1e-12  # a shorter row is like no query
 
 
@@ -32,13 +33,15 @@ class Queue(nn.Module):
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def push(self, rows: Tensor, owners: Tensor, keep: Tensor | None = None) -> Tensor:
+    def push(self, rows: Tensor, owners: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
         """Take in the rows `[B, width]` of every rank, in rank order, and return how many there were, int64 [].
 
-        `owners [B]` are the samples' numbers. Of `keep [B]`, a mask, only the rows that are true are taken; ranks may
-        keep unequal numbers, for the choice is made after gathering. The device is never waited for.
+        `owners [B]` are the samples' numbers, where somebody will ask for them. Of `keep [B]`, a mask, only the rows
+        that are true are taken; ranks may keep unequal numbers, for the choice is made after gathering. The device is
+        never waited for.
         """
-        rows, owners = gather(rows), gather(owners)
+        rows = gather(rows)
+        owners = rows.new_full(rows.shape[:1], SOMEBODY, dtype=torch.int64) if owners is None else gather(owners)
         kept = rows.new_ones(len(rows), dtype=torch.bool) if keep is None else gather(keep.bool())
         order = kept.int().argsort(descending=True, stable=True)  # kept ones first, as they came
         count = kept.sum()

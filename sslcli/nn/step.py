@@ -24,6 +24,7 @@ class Limit:
     least: float = -math.inf
     most: float = math.inf
     hint: str = ""  # what to change
+    stops: bool = True  # the run, when it stays out of the limit; otherwise the sentinel only warns
 
     def holds(self, value: float) -> bool:
         """Whether a number is within the limit; one that is not finite is not."""

@@ -1,5 +1,6 @@
 """From a checked recipe to the objects that it names. Everything is built from the recipe's seed."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from zlib import crc32
@@ -9,7 +10,9 @@ from torch import nn
 
 from sslcli.api import Context, Reads, ViewShape
 from sslcli.data.augmentation import MixAugmentation, ViewAugmentation
-from sslcli.errors import UserError
+from sslcli.data.draws import view_generator
+from sslcli.data.views import COLUMN
+from sslcli.errors import UserError, did_you_mean
 from sslcli.nn import Backbone, Momentum
 from sslcli.nn.experts import install_routing
 from sslcli.plugins import resolve
@@ -101,10 +104,12 @@ def build_pretraining(recipe: Recipe, context: Context, backbone: Backbone) -> P
             "teacher.export: no loss shows the teacher a picture, so its batch norms would learn no statistics",
             "leave teacher.export out, or add a loss that reads a teacher",
         )
+    views = build_views(recipe, context)
+    refuse_missing_columns(wanted, views)
     return Pretraining(
         Momentum(backbone) if taught or recipe.teacher.export else backbone,
         [Term(choice.name, choice.options.weight, wanted[choice.path], build_loss(choice, shape)) for choice in losses],
-        views=build_views(recipe, context),
+        views=views,
         mixes=build_mixes(recipe, context),
         shapes=context.views,
         seed=context.seed,
@@ -122,6 +127,20 @@ def refuse_packing(recipe: Recipe, backbone: Backbone) -> None:
             + (" while its blocks hold experts" if recipe.routing is not None else ""),
             'leave train.packing at "auto", which packs where it can and where that is faster',
         )
+
+
+def refuse_missing_columns(wanted: Mapping[str, Reads], views: Mapping[str, ViewAugmentation]) -> None:
+    """A loss reads facts of the samples that an augmentation gives; one draw of each tells which these are."""
+    given = {"index", "epoch"}
+    for group, view in views.items():
+        draw = view.draw(view_generator(0, 0, 0, group, 0), height=64, width=64, crop=0)
+        given |= {name.removeprefix(COLUMN) for name in draw if name.startswith(COLUMN)}
+    for path, reads in wanted.items():
+        for column in reads.columns:
+            if column not in given:
+                raise UserError(
+                    f"{path} reads the column {column!r}, which no view group gives", did_you_mean(column, given)
+                )
 
 
 def build_loss(choice: Choice, context: Context) -> nn.Module:

@@ -77,6 +77,8 @@ class Loop:
         self.rate = learning_rate(options, self.context)
         optimizer = rules.make_optimizer(groups, options, self.rate.peak)
         self.thaw = rules.Thaw(self.pretraining, options.freeze)
+        for pattern in rules.patterns_of_absent_losses(self.pretraining, options):
+            self.report.note(f"nothing is called {pattern}: its loss is not trained here")
         self.model, self.optimizer = self.accelerator.prepare(self.pretraining, optimizer)
         self.sentinel = Sentinel(self.recipe.sentinel)
         self.means = Means()
@@ -128,7 +130,7 @@ class Loop:
         if not self.reached:
             self.check_reach()
         self.thaw.drop_gradients(progress)
-        self.move()
+        self.move(progress)
         self.update_teacher("after_step", progress)
 
     def check_reach(self) -> None:
@@ -159,10 +161,10 @@ class Loop:
         assert self.pretraining.step is not None
         self.means.add({"loss": loss, **self.pretraining.step.logs})
 
-    def move(self) -> None:
+    def move(self, progress: Progress) -> None:
         """Clip where the recipe says so, and let the optimizer step; in fp16 a step that overflowed is passed over."""
         options, norms = self.recipe.optimizer, {}
-        limit = value_at(options.clip, self.progress())
+        limit = value_at(options.clip, progress)
         if limit > 0:
             self.accelerator.unscale_gradients(self.optimizer)
             parameters = (p for group in self.plain_optimizer.param_groups for p in group["params"])

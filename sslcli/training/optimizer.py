@@ -22,15 +22,33 @@ FREEZE_HINT = (
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
-    """Names that a pattern such as `backbone.*.patch_embed.*` covers; refused when there are none."""
+    """Names that a pattern such as `backbone.*.patch_embed.*` covers; refused when there are none.
+
+    A pattern for a loss that is not trained, such as one of weight 0, covers nothing.
+    """
     names = list(names)
     found = [name for name in names if fnmatchcase(name, pattern)]
-    if not found:
+    if not found and not absent_loss(pattern, names):
         raise UserError(
             f"no parameter is called {pattern!r}",
             f"patterns are matched against whole names, such as {', '.join(names[:3])}",
         )
     return found
+
+
+def absent_loss(pattern: str, names: Iterable[str]) -> str:
+    """The loss that a pattern such as `losses.mugs_group.*` speaks of, when it is not among those that are trained."""
+    top, _, rest = pattern.partition(".")
+    loss = rest.partition(".")[0]
+    there = top != "losses" or any(fnmatchcase(name, f"losses.{loss}.*") for name in names)
+    return "" if there else loss
+
+
+def patterns_of_absent_losses(model: nn.Module, options: Optimizer) -> list[str]:
+    """Patterns of the recipe that cover nothing, because their loss is not trained."""
+    names = [name for name, _ in model.named_parameters()]
+    patterns = [*options.lr_factors, *(pattern for freeze in options.freeze for pattern in freeze.parameters)]
+    return [pattern for pattern in patterns if absent_loss(pattern, names)]
 
 
 def freeze_for_ever(model: nn.Module, freezes: Sequence[Freeze]) -> None:

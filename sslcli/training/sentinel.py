@@ -105,9 +105,9 @@ class Sentinel:
             if holds:
                 continue
             said = f"{limit.complaint} ({name} is {parts[name]:.4g})"
-            if self.out[name] >= self.options.patience and self.options.stop:
+            if limit.stops and self.options.stop and self.out[name] >= self.options.patience:
                 raise Collapse(f"{said}, at {self.out[name]} looks in a row up to step {step + 1}", limit.hint)
-            warnings.append(f"{said} at step {step + 1}")
+            warnings.append(f"{said} at step {step + 1}; {limit.hint}" if limit.hint else f"{said} at step {step + 1}")
         return warnings
 
     def complaint(self, found: Health) -> str:

@@ -83,7 +83,9 @@ def test_a_student_that_cannot_decide_is_at_ln_k_for_cls_and_for_every_crop_with
 
 def test_the_mean_is_over_the_hidden_patches_of_each_crop_then_over_crops():
     mask = torch.tensor([[True, True, False], [False, False, False], [False, False, True]])
-    assert mean_over_hidden(torch.tensor([1.0, 3.0, 7.0]), mask).item() == pytest.approx((2 + 0 + 7) / 3)
+    assert mean_over_hidden(
+        torch.tensor([1.0, 3.0, 7.0]), mask, mask.flatten().nonzero()[:, 0]
+    ).item() == pytest.approx((2 + 0 + 7) / 3)
 
 
 def test_patches_that_are_seen_do_not_matter():

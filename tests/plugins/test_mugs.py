@@ -200,6 +200,21 @@ def test_each_tensor_is_clipped_on_its_own():
     assert tensors[1].grad.item() == 1.0
 
 
+def test_vit_base_has_an_iteration_less_than_the_released_sampler_which_pads():
+    recipe = load_recipe(RECIPES["base"])
+    assert context_of(recipe, samples=IMAGENET).steps_per_epoch == 1270  # the released log: 1271
+
+
+@pytest.mark.parametrize("weight", [0, 1, 2])
+def test_one_of_the_three_may_be_left_out_of_its_recipe(weight):
+    recipe = load_recipe("mugs/tiny", [f"loss.{weight}.weight=0.0"])
+    context = context_of(recipe, samples=2713)
+    model = build_pretraining(recipe, context, build_backbone(recipe, context))
+    freeze_for_ever(model, recipe.optimizer.freeze)
+    Thaw(model, recipe.optimizer.freeze)
+    assert len(model.losses) == 2
+
+
 def test_a_large_pair_weighs_ten_times_a_small_one():
     context = Context(views={"teacher": ViewShape(2, 224), "global": ViewShape(2, 224), "local": ViewShape(10, 96)})
     weights = weights_of(MugsOptions(**CROPS), context)
@@ -325,14 +340,16 @@ def test_a_step_sees_the_queue_of_the_steps_before():
     step.shared.clear()
     assert not torch.equal(loss.contrast.queue.rows[:12], torch.zeros(12, 8))
     assert loss(step).item() != before.item()
-    assert loss.contrast.queue.owners[:13].tolist() == [*range(6), *range(6), -1]
+    keys = torch.cat([*loss.contrast.keys(step.teacher("teacher").cls)])
+    torch.testing.assert_close(loss.contrast.queue.rows[:12], keys)
+    assert loss.contrast.queue.filled == 12 / 24
 
 
 def test_a_missing_column_is_named():
-    loss, step = local_group(memory_column="weka")
-    loss(step)
-    with pytest.raises(UserError, match="no column is called 'weka'") as refused:
-        loss.after_step(step)
+    recipe = load_recipe("mugs/tiny", ["loss.1.memory_column=weka"])
+    context = context_of(recipe, samples=2713)
+    with pytest.raises(UserError, match=r"loss\.1 reads the column 'weka', which no view group gives") as refused:
+        build_pretraining(recipe, context, build_backbone(recipe, context))
     assert refused.value.hint == "did you mean 'weak'?"
 
 
@@ -346,6 +363,7 @@ def test_diagnostics_are_logged_with_their_limits():
         "teacher_memory_filled",
     }
     assert {*step.limits} == {"own_neighbours", "attention_on_one"}
+    assert not step.limits["own_neighbours"].holds(1 / 4)  # each picture among its own four neighbours
     assert 0.05 < step.logs["attention_on_one"] < 0.5
     assert step.logs["student_memory_filled"] == 0
 

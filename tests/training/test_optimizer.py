@@ -18,6 +18,7 @@ from sslcli.training.optimizer import (
     clip_gradients,
     freeze_for_ever,
     make_optimizer,
+    matching,
     parameter_groups,
     set_rates,
     without_gradient,
@@ -52,6 +53,12 @@ def test_biases_and_norms_do_not_decay_but_tokens_and_positions_do() -> None:
     assert group["model.cls_token"]["decays"]
     assert group["model.pos_embed"]["decays"]
     assert group["model.blocks.0.mlp.fc1.weight"]["decays"]
+
+
+def test_a_pattern_of_a_loss_that_is_not_trained_covers_nothing() -> None:
+    assert matching("losses.absent.head.*", ["losses.there.head.weight"]) == []
+    with pytest.raises(UserError, match=r"no parameter is called 'losses\.there\.tail\.\*'"):
+        matching("losses.there.tail.*", ["losses.there.head.weight"])
 
 
 def test_decay_all_means_all() -> None:
@@ -153,7 +160,7 @@ def test_the_norm_of_a_step_that_fp16_passes_over_is_not_noted(skipped: bool, ex
         optimizer=optimizer,
         means=Means(),
     )
-    Loop.move(loop)
+    Loop.move(loop, Progress(0, 10, 5))
     assert loop.means.take() == expected
     assert all(parameter.grad is None for parameter in optimizer.param_groups[0]["params"])
 

@@ -87,10 +87,18 @@ LIMIT = Limit("all pictures fall on one prototype", least=0.1, hint="sharpen les
 def test_a_number_outside_its_limit_is_a_warning_and_then_a_collapse() -> None:
     sentinel = Sentinel(Options(patience=2))
     (warning,) = sentinel.check_limits(9, {"group/entropy": 0.01}, {"group/entropy": LIMIT})
-    assert warning == "all pictures fall on one prototype (group/entropy is 0.01) at step 10"
+    assert warning == "all pictures fall on one prototype (group/entropy is 0.01) at step 10; sharpen less"
     with pytest.raises(Collapse, match="at 2 looks in a row up to step 20") as caught:
         sentinel.check_limits(19, {"group/entropy": 0.01}, {"group/entropy": LIMIT})
     assert caught.value.hint == "sharpen less"
+
+
+def test_a_limit_that_does_not_stop_only_warns() -> None:
+    gentle = Limit("the memory is too large", most=0.1, stops=False)
+    sentinel = Sentinel(Options(patience=1))
+    assert sentinel.check_limits(9, {"own": 0.2}, {"own": gentle}) == [
+        "the memory is too large (own is 0.2) at step 10"
+    ]
 
 
 def test_one_look_within_the_limit_starts_the_count_again() -> None:

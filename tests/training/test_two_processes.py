@@ -41,6 +41,35 @@ def test_two_processes_train_what_one_trains(
     nearly_equal(tmp_path / "one", tmp_path / "two", atol=2e-5)
 
 
+MUGS = {  # with crops of the teacher's own, small crops, and a memory that keeps some of its rows only
+    "views": {
+        "teacher": {"augmentation": "multicrop", "crops": 2, "size": 16},
+        "global": {"augmentation": "weak_strong", "coin": "sample", "column": "weak", "crops": 2, "size": 16},
+        "local": {"augmentation": "multicrop", "crops": 2, "size": 8},
+    },
+    "loss": [
+        {**LOSSES[name], "teacher_views": "teacher", "local_views": "local", **more}
+        for name, more in (
+            ("mugs.instance", {}),
+            ("mugs.local_group", {"memory_column": "weak"}),
+            ("mugs.group", {}),
+        )
+    ],
+    "train": {"total": "mean"},
+}
+
+
+@pytest.mark.slow
+def test_two_processes_train_all_of_mugs_as_one_does(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], run_sslcli: Callable[..., Any], nearly_equal: Callable[..., None]
+) -> None:
+    recipe = tiny_recipe(**MUGS, optimizer={"name": "sgd", "lr": 0.05})
+    for name, processes in (("one", 1), ("two", 2)):
+        done = run_sslcli("pretrain", recipe, "--output", name, "--processes", processes)
+        assert (done.returncode, done.stdout) == (0, f"{name}\n"), done.stderr
+    nearly_equal(tmp_path / "one", tmp_path / "two", atol=2e-5)
+
+
 @pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_with_one(
     tmp_path: Path, tiny_recipe: Callable[..., Path], run_sslcli: Callable[..., Any], nearly_equal: Callable[..., None]
