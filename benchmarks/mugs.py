@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslcli.api import Context, Progress
-from sslcli.nn import Backbone
+from sslcli.nn import Backbone, Momentum
 from sslcli.nn.momentum import update_all
 from sslcli.recipe import load_recipe
 from sslcli.recipe.tables import Recipe
@@ -174,7 +174,7 @@ class Released(Side):
     def follow(self) -> None:
         """The teacher, tensor by tensor."""
         for module in self.model.modules():
-            for target, online in module.pairs() if hasattr(module, "pairs") else ():
+            for target, online in module.pairs() if isinstance(module, Momentum) else ():
                 target.mul_(0.996).add_(0.004 * online)
 
 
