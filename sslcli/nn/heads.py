@@ -15,7 +15,7 @@ def mlp_head(
     output: int,
     layers: int,
     *,
-    bias: bool = False,
+    bias: bool | Literal["hidden"] = False,
     norm: Norm = "batch",
     last_norm: Norm = "plain",
     activation: Literal["relu", "gelu"] = "relu",
@@ -23,13 +23,15 @@ def mlp_head(
     """`[B, width]` to `[B, output]` through `layers` linear layers, `hidden` wide between.
 
     The defaults are the heads of MoCo v3 (arXiv:2104.02057): no biases, batch norm and ReLU between the layers, batch
-    norm without scale and shift at the end. Linear layers start as PyTorch starts them.
+    norm without scale and shift at the end. `bias = "hidden"` gives one to every linear layer but the last, as in BYOL
+    (arXiv:2006.07733). Linear layers start as PyTorch starts them.
     """
     widths = [width, *[hidden] * (layers - 1), output]
     modules: list[nn.Module] = []
     for layer in range(layers):
         last = layer == layers - 1
-        modules.append(nn.Linear(widths[layer], widths[layer + 1], bias=bias))
+        shifted = not last if bias == "hidden" else bias
+        modules.append(nn.Linear(widths[layer], widths[layer + 1], bias=shifted))
         modules.extend(batch_norm(widths[layer + 1], last_norm if last else norm))
         if not last:
             modules.append(ACTIVATIONS[activation]())

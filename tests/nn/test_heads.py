@@ -46,6 +46,17 @@ def test_the_projection_of_a_batch_has_mean_0_and_deviation_1():
     torch.testing.assert_close(rows.std(0, unbiased=False), torch.ones(2), atol=1e-2, rtol=0)
 
 
+@pytest.mark.parametrize(("width", "count"), [(2048, 9_449_472), (256, 2_109_440)])
+def test_projector_and_predictor_of_byol_have_their_published_sizes(width, count):
+    with torch.device("meta"):
+        assert parameters(mlp_head(width, 4096, 256, 2, bias="hidden", last_norm="none")) == count
+
+
+def test_every_linear_layer_but_the_last_may_have_a_bias():
+    layers = [module for module in mlp_head(4, 8, 2, 3, bias="hidden") if isinstance(module, nn.Linear)]
+    assert [layer.bias is not None for layer in layers] == [True, True, False]
+
+
 @pytest.mark.parametrize(("width", "count"), [(384, 5_505_024), (768, 6_291_456), (1024, 6_815_744)])
 def test_the_instance_projector_of_mugs_has_its_published_size(width, count):
     with torch.device("meta"):
