@@ -262,7 +262,7 @@ def test_losses_of_a_fresh_vit_small_start_where_the_released_ones_do():
         sharp = crowd(step).item()
         crowd.options = crowd.options.model_copy(update={"teacher_temperature": 0.07})
         assert 10.2 < sharp < crowd(step).item() < 11.4
-        crowd.centre.mean.copy_(step.shared["/logits"].flatten(0, 1).mean(0))
+        crowd.centre.mean.copy_(crowd.taught(step.teacher("teacher").cls).flatten(0, 1).mean(0))
         assert crowd(step).item() == pytest.approx(11.29, abs=0.15)
 
 
