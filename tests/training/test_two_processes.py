@@ -26,7 +26,7 @@ LOSSES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("loss", ["mae", "moco_v3", "mugs.local_group", "simclr"])
 def test_two_processes_train_what_one_trains(
     tmp_path: Path,
     tiny_recipe: Callable[..., Path],
