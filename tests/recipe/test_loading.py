@@ -41,7 +41,11 @@ def test_a_saved_document_is_loaded_from_anywhere(here: Path, monkeypatch: pytes
 
 schedules: Any = st.fixed_dictionaries(
     {"start": st.floats(0, 1), "end": st.floats(0, 1)},
-    optional={"schedule": st.sampled_from(["cosine", "linear"]), "epochs": st.floats(0.01, 0.1), "per": st.just("epoch")},
+    optional={
+        "schedule": st.sampled_from(["cosine", "linear"]),
+        "epochs": st.floats(0.01, 0.1),
+        "per": st.just("epoch"),
+    },
 )
 options: Any = st.fixed_dictionaries(
     {
