@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ from sslcli.training.building import build_backbone, build_pretraining, context_
 SAMPLES = 1_281_167
 
 
-class Side:
+class Side(ABC):
     """One of the two: a model of the recipe, its optimizer, and the images of a step."""
 
     def __init__(self, recipe: Recipe, context: Context, device: torch.device) -> None:
@@ -49,9 +50,9 @@ class Side:
         }
         self.learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
+    @abstractmethod
     def step(self) -> float:
         """One step; the loss."""
-        raise NotImplementedError
 
 
 class Ours(Side):

@@ -16,26 +16,25 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from sslcli_vit.backbone import Vit
-from sslcli_vit.options import VitOptions
 from torch import Tensor
 
 from sslcli.api import Context
-from sslcli.nn import Features
+from sslcli.nn import Backbone, Features
+from sslcli.plugins import load_registry, resolve
 
-Encode = Callable[[Vit, Sequence[Tensor]], list[Features]]
+Encode = Callable[[Backbone, Sequence[Tensor]], list[Features]]
 
 
 class Shapes(NamedTuple):
     """A network, and the crops of one picture: how many, of how many pixels a side."""
 
-    options: VitOptions
+    options: dict[str, Any]  # of the backbone `vit`
     crops: tuple[tuple[int, int], ...]
 
 
 SHAPES = {
-    "vit_small": Shapes(VitOptions(drop_path=0.1), ((2, 224), (10, 96))),  # the student of Mugs and DINO
-    "tiny": Shapes(VitOptions(width=96, depth=4, heads=3, patch_size=8), ((2, 32), (4, 16))),
+    "vit_small": Shapes({"drop_path": 0.1}, ((2, 224), (10, 96))),  # the student of Mugs and DINO
+    "tiny": Shapes({"width": 96, "depth": 4, "heads": 3, "patch_size": 8}, ((2, 32), (4, 16))),
 }
 
 
@@ -43,7 +42,7 @@ class Side:
     """One way to encode, with gradients of its own."""
 
     def __init__(
-        self, encode: Encode, backbone: Vit, images: Sequence[Tensor], *, compiled: bool, autocast: bool
+        self, encode: Encode, backbone: Backbone, images: Sequence[Tensor], *, compiled: bool, autocast: bool
     ) -> None:
         self.encode = torch.compile(encode) if compiled else encode
         self.backbone, self.images, self.autocast = backbone, images, autocast
@@ -64,12 +63,19 @@ class Side:
         return torch.cat([gradient.flatten() for gradient in found])
 
 
-def apart(backbone: Vit, images: Sequence[Tensor]) -> list[Features]:
+def build(shapes: Shapes) -> Backbone:
+    """The vision transformer for crops of these sizes."""
+    offer = load_registry().find("backbone", "vit")
+    backbone: Backbone = resolve(offer.code)(offer.options(**shapes.options), Context(image_size=shapes.crops[0][1]))
+    return backbone
+
+
+def apart(backbone: Backbone, images: Sequence[Tensor]) -> list[Features]:
     """One forward for each size."""
     return [backbone.encode(backbone.embed(crops)) for crops in images]
 
 
-def together(backbone: Vit, images: Sequence[Tensor]) -> list[Features]:
+def together(backbone: Backbone, images: Sequence[Tensor]) -> list[Features]:
     """One forward of all."""
     return backbone.encode_together([backbone.embed(crops) for crops in images])
 
@@ -78,7 +84,7 @@ def measure(name: str, device: str, *, images: int, blocks: int, steps: int, **h
     """Seconds a step of both sides, and their ratio."""
     torch.manual_seed(0)
     shapes = SHAPES[name]
-    backbone = Vit(shapes.options, Context(image_size=shapes.crops[0][1])).to(device).train()
+    backbone = build(shapes).to(device).train()
     batch = [torch.randn(count * images, 3, size, size, device=device) for count, size in shapes.crops]
     sides = {kind: Side(encode, backbone, batch, **how) for kind, encode in (("packed", together), ("apart", apart))}
     one, other = (side.gradients() for side in sides.values())

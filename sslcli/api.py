@@ -124,7 +124,7 @@ class LossOptions(Options):
 class TaughtLossOptions(LossOptions):
     """What a loss has that compares the teacher's crops with the student's, large ones and small ones.
 
-    Crops of one number are never compared: with one group for both networks they are the same picture.
+    With one group for both networks, crops of one number are the same picture: most losses leave such pairs out.
     """
 
     teacher_views: str = ""  # the view group that the teacher sees; the same as `views` when empty
@@ -143,6 +143,19 @@ class TaughtLossOptions(LossOptions):
     def reads(self) -> Reads:
         """Large and small crops by the student, large ones by the teacher."""
         return Reads(student=self.studied, teacher=(self.taught,))
+
+
+class PrototypeOptions(Options):
+    """What a loss has that compares shares of prototypes: the head, and how sharp teacher and student are."""
+
+    prototypes: Annotated[int, Field(ge=1)] = 65536
+    hidden: Annotated[int, Field(ge=1)] = 2048  # width of the head between its layers
+    bottleneck: Annotated[int, Field(ge=1)] = 256  # width of the vectors that the prototypes are compared with
+    layers: Annotated[int, Field(ge=1)] = 3  # linear layers before the prototypes
+    norm_last_layer: bool = True  # prototypes are of unit length; otherwise their length is learned
+    teacher_temperature: PositiveValue = 0.04  # may be a schedule
+    student_temperature: Annotated[float, Field(gt=0.0)] = 0.1
+    centre_momentum: Share = 0.9
 
 
 class ViewOptions(Options):

@@ -1,10 +1,14 @@
-"""What tests of plugins share: packages that exist for one test, and a registry that forgets between tests."""
+"""What tests share: packages that exist for one test, a registry that forgets between tests, one process and two."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from sslcli import plugins
 
@@ -47,3 +51,29 @@ def install(tmp_path: Path, fresh_registry: None) -> Install:
         return site / f"{module}.py"
 
     return write
+
+
+RunRanks = Callable[[Path, Path], tuple[dict[str, Tensor], dict[str, Tensor]]]
+
+
+@pytest.fixture(scope="session")
+def run_ranks() -> RunRanks:
+    """`run_ranks(script, folder)`: what `script RANK WORLD FOLDER` saves as `WORLD.pt`, alone and as two processes."""
+
+    def run(script: Path, folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+        parts = [(rank, world) for world in (1, 2) for rank in range(world)]
+        commands = [[sys.executable, str(script), str(rank), str(world), str(folder)] for rank, world in parts]
+        started = [
+            subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for command in commands
+        ]
+        try:
+            for process in reversed(started):
+                _, complaint = process.communicate(timeout=120)
+                assert process.returncode == 0, complaint
+        finally:
+            for process in started:
+                process.kill()  # one that waits for another that failed
+        return torch.load(folder / "1.pt"), torch.load(folder / "2.pt")
+
+    return run

@@ -4,30 +4,17 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from sslcli.api import LossOptions, Options, PositiveValue, Reads, Share, TaughtLossOptions
+from sslcli.api import LossOptions, PositiveValue, PrototypeOptions, Reads, Share, TaughtLossOptions
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0.0)]
 
 
-class DistillationOptions(Options):
-    """The head with its prototypes, and how sharp teacher and student are."""
-
-    prototypes: Count = 65536
-    hidden: Count = 2048  # width of the head between its layers
-    bottleneck: Count = 256  # width of the vectors that the prototypes are compared with
-    layers: Count = 3  # linear layers before the prototypes
-    norm_last_layer: bool = True  # prototypes are of unit length; otherwise their length is learned
-    teacher_temperature: PositiveValue = 0.04
-    student_temperature: Positive = 0.1
-    centre_momentum: Share = 0.9
-
-
-class DinoOptions(TaughtLossOptions, DistillationOptions):
+class DinoOptions(TaughtLossOptions, PrototypeOptions):
     """What `dino` has besides: which crops are compared."""
 
 
-class IbotOptions(LossOptions, DistillationOptions):
+class IbotOptions(LossOptions, PrototypeOptions):
     """What `ibot` has besides: small crops, the temperature for patches, and which patches are hidden.
 
     Student and teacher see the same large crops: a hidden patch is compared with itself.

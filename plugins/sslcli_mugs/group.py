@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from sslcli.api import Context, value_at
-from sslcli.nn import Distillation, PrototypeHead, Step
+from sslcli.api import Context
+from sslcli.nn import Distillation, Step
 from sslcli_mugs.crops import student_crops, total, weights_of
 from sslcli_mugs.options import GroupOptions
 
@@ -14,28 +14,15 @@ class GroupDiscrimination(Distillation):
     DINO's loss over Mugs' pairs (Mugs, arXiv:2203.14415).
     """
 
+    options: GroupOptions
     weights: Tensor
 
     def __init__(self, options: GroupOptions, context: Context) -> None:
-        head = PrototypeHead(
-            context.width,
-            options.prototypes,
-            hidden=options.hidden,
-            bottleneck=options.bottleneck,
-            unit=options.norm_last_layer,
-        )
-        super().__init__(
-            head,
-            options.prototypes,
-            student_temperature=options.student_temperature,
-            centre_momentum=options.centre_momentum,
-        )
-        self.options = options
+        super().__init__(options, context.width)
         self.register_buffer("weights", weights_of(options, context), persistent=False)
 
     def forward(self, step: Step) -> Tensor:
         """A scalar."""
         student = student_crops(step, self.options, lambda features: features.cls)
-        temperature = value_at(self.options.teacher_temperature, step.progress)
-        pairs = self.pairs(step, student, step.teacher(self.options.taught).cls, temperature)
+        pairs = self.pairs(step, student, step.teacher(self.options.taught).cls)
         return total(pairs, self.weights, self.options)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sslcli.errors import UserError
 from sslcli.nn import Imported
+from sslcli.nn.loading import some
 from sslcli_mugs.import_options import MugsImportOptions
 from sslcli_mugs.released import image_of, recipe_of, shape_of
 
@@ -157,11 +158,9 @@ def number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) and 0 < value < float("inf") else 0.0
 
 
-def listed(names: Iterable[Any], limit: int = 8) -> str:
-    """The first names, and how many more there are."""
-    words = [str(name) for name in names]
-    more = f" and {len(words) - limit} more" if len(words) > limit else ""
-    return ", ".join(words[:limit]) + more
+def listed(names: Iterable[Any]) -> str:
+    """The first names, whatever they are, and how many more there are."""
+    return some(tuple(map(str, names)), 8)
 
 
 def kind_of(document: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from sslcli.api import PositiveValue, Reads, Share, TaughtLossOptions
+from sslcli.api import PrototypeOptions, Reads, TaughtLossOptions
 
 Count = Annotated[int, Field(ge=1)]
 Size = Literal["auto"] | Count
@@ -58,13 +58,7 @@ class LocalGroupOptions(ContrastOptions):
         return neighbours
 
 
-class GroupOptions(MugsOptions):
+class GroupOptions(MugsOptions, PrototypeOptions):
     """Group discrimination (Mugs, arXiv:2203.14415), DINO's loss over Mugs' pairs."""
 
-    prototypes: Count = 65536
-    hidden: Count = 2048  # width of the head's hidden layers
-    bottleneck: Count = 256
-    student_temperature: Temperature = 0.1
-    teacher_temperature: PositiveValue = 0.04  # may be a schedule
-    centre_momentum: Share = 0.9
-    norm_last_layer: bool = False  # the prototypes keep unit length
+    norm_last_layer: bool = False  # prototypes are of unit length; otherwise their length is learned

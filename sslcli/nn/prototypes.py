@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sslcli.api import PrototypeOptions, value_at
 from sslcli.nn.gather import all_mean
 from sslcli.nn.heads import mlp_head, truncated_normal
 from sslcli.nn.momentum import Momentum
 from sslcli.nn.precision import at_least_fp32, in_full_precision
 from sslcli.nn.step import Limit, Step
 
-SPREAD_EVENLY = 0.99995  # of ln K: networks that are merely fresh have less
 ONE_PROTOTYPE = Limit(
     "all pictures fall on one prototype",
     least=0.01,
@@ -23,7 +23,7 @@ ONE_PROTOTYPE = Limit(
 )
 ALL_PROTOTYPES = Limit(
     "every picture is spread over all prototypes alike",
-    most=SPREAD_EVENLY,
+    most=0.99995,  # of ln K: networks that are merely fresh have less
     hint="the teacher says nothing: lower teacher_temperature, lengthen the warm-up of the learning rate",
 )
 
@@ -65,6 +65,18 @@ class PrototypeHead(nn.Module):
         return F.normalize(self.projector(features), dim=-1)
 
 
+def head_of(options: PrototypeOptions, width: int) -> PrototypeHead:
+    """The head that a recipe asks for, for features of this width."""
+    return PrototypeHead(
+        width,
+        options.prototypes,
+        hidden=options.hidden,
+        bottleneck=options.bottleneck,
+        layers=options.layers,
+        unit=options.norm_last_layer,
+    )
+
+
 class Centre(nn.Module):
     """The running mean of the teacher's logits over all ranks, `[count]`, taken off before sharpening."""
 
@@ -92,21 +104,21 @@ class Distillation(nn.Module):
 
         q_t = softmax((g'(x_t) - c) / tau_t),    - sum_m q_t[m] log softmax(g(x_s) / tau_s)[m]
 
-    `head` gives logits of `count` prototypes. What a loss adds is which features enter and how pairs are weighed.
+    What a loss adds is which features `[crops, B, width]` enter, and how pairs of crops are weighed.
     """
 
-    def __init__(self, head: nn.Module, count: int, *, student_temperature: float, centre_momentum: float) -> None:
+    def __init__(self, options: PrototypeOptions, width: int) -> None:
         super().__init__()
-        self.head = Momentum(head)
-        self.centre = Centre(count, centre_momentum)
-        self.student_temperature = student_temperature
+        self.options = options
+        self.head = Momentum(head_of(options, width))
+        self.centre = Centre(options.prototypes, options.centre_momentum)
 
-    def pairs(self, step: Step, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    def pairs(self, step: Step, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of every pair of crops, `[teacher, student]`, from features `[crops, B, D]`; logs entropies."""
         logits = step.once(f"{step.scope}/teacher_logits", lambda: self.taught(teacher))
-        shares = self.centre(logits, temperature)
+        shares = self.centre(logits, value_at(self.options.teacher_temperature, step.progress))
         log_prototypes(step, shares)
-        return pair_cross_entropy(self.head.online(student), shares, self.student_temperature)
+        return pair_cross_entropy(self.head.online(student), shares, self.options.student_temperature)
 
     @torch.no_grad()
     def taught(self, features: Tensor) -> Tensor:
@@ -157,8 +169,8 @@ def pair_cross_entropy(logits: Tensor, shares: Tensor, temperature: float) -> Te
 def log_prototypes(step: Step, shares: Tensor) -> None:
     """Two entropies of the teacher's shares `[..., B, count]`, as shares of ln K, with what they must keep to.
 
-    `prototype_entropy`, of the mean over the batch: near 0 when all images fall on one prototype. `image_entropy`, the
-    mean over images: near 1 when every image is spread over all of them alike. It is bounded by the size of the batch.
+    `prototype_entropy`, of the mean over the batch: near 0 when all images fall on one prototype; a batch of few images
+    keeps it below 1. `image_entropy`, the mean over images: near 1 when every image is spread over all of them alike.
     """
     rows = shares.flatten(0, -2)
     whole = math.log(max(rows.shape[-1], 2))

@@ -95,7 +95,7 @@ class Step:
     def log(self, name: str, value: Tensor, limit: Limit | None = None) -> None:
         """Note a number, to be averaged over processes and written to the metrics as `<loss>/<name>`.
 
-        With a `limit` the sentinel watches it: out of it for several looks in a row, the run has collapsed.
+        With a `limit` the sentinel watches it: it warns when the number is out of it, and stops the run if it stays so.
         """
         key = f"{self.scope}/{name}" if self.scope else name
         self.logs[key] = value.detach()

@@ -125,7 +125,7 @@ def refuse_packing(recipe: Recipe, backbone: Backbone) -> None:
         raise UserError(
             f"train.packing is 'on', but the backbone {recipe.backbone.name!r} cannot pack crops of several sizes"
             + (" while its blocks hold experts" if recipe.routing is not None else ""),
-            'leave train.packing at "auto", which packs where it can and where that is faster',
+            'leave train.packing at "auto", which packs where it can',
         )
 
 

@@ -12,7 +12,7 @@ from sslcli.nn import Backbone, Features
 
 Crop = tuple[str, int]  # view group, number of the crop
 Packing = Literal["auto", "on", "off"]
-PACKED_DEVICES = ("cuda",)  # where one forward of several sizes is the faster way; see benchmarks/RESULTS.md
+PACKED_DEVICES = ("cuda",)  # where auto packs: not on a CPU, as measured; on a GPU, which nobody has measured yet
 
 
 def crops_read(views: Iterable[Iterable[str]], shapes: Mapping[str, ViewShape]) -> tuple[Crop, ...]:

@@ -18,6 +18,7 @@ from torch import Tensor
 from sslcli.api import Offer, Options
 from sslcli.errors import UserError
 from sslcli.nn import Backbone, Imported
+from sslcli.nn.loading import some
 from sslcli.nn.references import read_pickle, read_safetensors
 from sslcli.nn.stored import save_backbone
 from sslcli.plugins import load_registry, provenance, resolve
@@ -99,19 +100,13 @@ def load_strictly(backbone: Backbone, weights: Mapping[str, Tensor], file: Path)
         "of another shape": shapes,
         "not finite": [name for name, tensor in weights.items() if not tensor.isfinite().all()],
     }
-    wrong = [f"{len(names)} {what}: {listed(names)}" for what, names in complaints.items() if names]
+    wrong = [f"{len(names)} {what}: {some(tuple(names), MOST_NAMES)}" for what, names in complaints.items() if names]
     if wrong:
         raise UserError(
             f"the weights of {file} do not fit the backbone of their recipe: {'; '.join(wrong)}",
             "is the file of the kind that this importer reads, and whole? its options may say what the file does not",
         )
     backbone.exported.load_state_dict(weights)
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def environment(

@@ -1,10 +1,9 @@
 """One process against two, run once for all tests that compare them."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,25 +31,6 @@ class Ranks:
 
 
 @pytest.fixture(scope="session")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> Ranks:
+def ranks(tmp_path_factory: pytest.TempPathFactory, run_ranks: Callable[..., Any]) -> Ranks:
     """Three processes on the loopback device: one alone, and two together."""
-    folder = tmp_path_factory.mktemp("ranks")
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    runs = [(rank, world) for world in (1, 2) for rank in range(world)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), str(world), str(folder)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, world in runs
-    ]
-    try:
-        for process in reversed(processes):
-            _, complaint = process.communicate(timeout=120)
-            assert process.returncode == 0, complaint
-    finally:
-        for process in processes:
-            process.kill()  # one that waits for another that failed
-    return Ranks(torch.load(folder / "1.pt"), torch.load(folder / "2.pt"))
+    return Ranks(*run_ranks(SCRIPT, tmp_path_factory.mktemp("ranks")))

@@ -1,7 +1,4 @@
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,18 +178,7 @@ def test_it_reads_large_and_small_crops_by_the_student_and_large_ones_by_the_tea
 
 
 @pytest.mark.slow
-def test_two_ranks_have_the_losses_gradients_and_centres_of_one(tmp_path):
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    runs = [(rank, world) for world in (1, 2) for rank in range(world)]
-    commands = [[sys.executable, str(SCRIPT), str(rank), str(world), str(tmp_path)] for rank, world in runs]
-    processes = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for command in commands]
-    try:
-        for process in reversed(processes):
-            _, complaint = process.communicate(timeout=120)
-            assert process.returncode == 0, complaint
-    finally:
-        for process in processes:
-            process.kill()  # one that waits for another that failed
-    one, two = torch.load(tmp_path / "1.pt"), torch.load(tmp_path / "2.pt")
+def test_two_ranks_have_the_losses_gradients_and_centres_of_one(run_ranks, tmp_path):
+    one, two = run_ranks(SCRIPT, tmp_path)
     assert {"dino.1.loss", "ibot.1.loss", "ibot.1.mask_token", "ibot.1.patch_centre.mean"} < one.keys()
     torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-8)  # positions are resized in 32 bits

@@ -169,6 +169,17 @@ def test_legacy_losses_are_not_multiplied_by_their_weights(train: Callable[..., 
         assert told["loss"] == pytest.approx(raw / 2.5, rel=1e-6)
 
 
+def test_a_legacy_loss_undoes_its_weight(train: Callable[..., Path]) -> None:
+    first = []
+    for name, legacy in (("plain", False), ("legacy", True)):
+        tables = mugs(train={"total": "mean"})
+        tables["loss"][1] = {**tables["loss"][1], "legacy": legacy, "weight": 0.5}
+        first.append(lines(train(name, **tables))[0])
+    plain, legacy = first
+    assert legacy["mugs_local_group"] == pytest.approx(2 * plain["mugs_local_group"], rel=1e-6)
+    assert legacy["loss"] - plain["loss"] == pytest.approx(0.5 * plain["mugs_local_group"] / 2.5, rel=1e-4)
+
+
 def test_a_loss_of_no_weight_is_left_out(train: Callable[..., Path]) -> None:
     losses = [{"name": "simclr"}, {"name": "mugs.group", "weight": 0.0}]
     folder = train("run", loss=losses)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sslcli import disk
 from sslcli.errors import RunError, UserError
+from sslcli.nn.loading import some
 from sslcli.plugins import load_registry
 from sslcli.recipe import load_recipe
 from sslcli.recipe.flags import options_from_flags
@@ -223,4 +224,4 @@ def test_the_arguments_of_a_file_are_read_as_they_were_kept(tmp_path: Path) -> N
 
 
 def test_names_beyond_a_screenful_are_counted() -> None:
-    assert importing.listed([str(number) for number in range(10)]) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
+    assert some(tuple(str(number) for number in range(10)), importing.MOST_NAMES) == "0, 1, 2, 3, 4, 5, 6, 7 and 2 more"
