@@ -164,6 +164,10 @@ class ViewOptions(Options):
     crops: Annotated[int, Field(ge=1)] = 1  # of each picture
     size: Annotated[int, Field(ge=1)]  # pixels a side
 
+    def reads_masks(self) -> bool:
+        """Whether the group looks at which pixels are a picture's object, so that `data.masks` must be named."""
+        return False
+
 
 class MixOptions(Options):
     """What every view group has that is mixed on the device from another group."""

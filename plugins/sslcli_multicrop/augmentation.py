@@ -10,8 +10,8 @@ from torch import Tensor
 from sslcli.api import Context
 from sslcli.data.augmentation import Draw, ViewAugmentation
 from sslcli.data.crops import ResizedCrop
+from sslcli.data.pipeline import Pipeline
 from sslcli_multicrop.options import MulticropOptions
-from sslcli_multicrop.pipeline import Pipeline
 
 
 class Multicrop(ViewAugmentation):

@@ -5,13 +5,7 @@ from typing import Literal
 from pydantic import ValidationInfo, field_validator
 
 from sslcli.api import Share
-from sslcli.data.settings import Cropping, PerCrop, Photometry, RandAugment
-
-
-class Treatment(Photometry):
-    """What is done to a crop beside cutting it: RandAugment on the whole picture before, colours after."""
-
-    rand_augment: PerCrop[RandAugment | None] = None
+from sslcli.data.settings import Cropping, Treatment
 
 
 class MulticropOptions(Treatment, Cropping):

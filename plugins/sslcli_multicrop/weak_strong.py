@@ -13,8 +13,8 @@ from sslcli.data.augmentation import Draw, ViewAugmentation
 from sslcli.data.crops import ResizedCrop
 from sslcli.data.draws import group_generator
 from sslcli.data.either import EitherPhotometric
+from sslcli.data.pipeline import AUGMENT, Pipeline
 from sslcli_multicrop.options import WeakStrongOptions
-from sslcli_multicrop.pipeline import AUGMENT, Pipeline
 
 COIN = "strong"  # the draw that says which pipeline a crop goes through
 T = TypeVar("T")

@@ -34,6 +34,21 @@ class ViewAugmentation(ABC):
         """Crops uint8 `[B, S, S, 3]` and their draws `[B, ...]` to normalised images `[B, 3, S, S]`, on the device."""
 
 
+class MaskedViewAugmentation(ViewAugmentation):
+    """One that also looks at which pixels are the picture's object, for crops whose draw says so.
+
+    Its options say `reads_masks`. A picture that has no mask, or one that cannot be used, goes through `cut`.
+    """
+
+    @abstractmethod
+    def wants_mask(self, draw: Draw) -> bool:
+        """Whether a crop with these draws looks at the mask; only then is it read."""
+
+    @abstractmethod
+    def cut_with_mask(self, image: Image.Image, mask: NDArray[np.bool_], draw: Draw) -> NDArray[np.uint8]:
+        """One crop of an RGB picture, `[S, S, 3]`, by its mask `[h, w]`: of the picture's shape, but of any size."""
+
+
 class MixAugmentation(ABC):
     """A view group to a mixed group and its plan, on the device. Built as `code(options, context)`."""
 

@@ -17,7 +17,8 @@ from sslcli.data.draws import between
 from sslcli.data.selected import where_drawn
 from sslcli.data.settings import Blur, chance_of
 
-REACH = 6.0  # of the kernel, in sigmas: what lies further away weighs less than a float can tell beside 1
+REACH = 6.0  # of the full kernel, in sigmas: what lies further away weighs less than a float can tell beside 1
+BYOL_REACH = 20  # BYOL's kernel reaches this part of the image's side, rounded down, to each side of its middle
 BLOCK = 48  # output rows of one product on the CPU
 
 
@@ -28,7 +29,6 @@ class GaussianBlur:
 
     def __init__(self, settings: Blur) -> None:
         self.settings = settings
-        self.reach = math.ceil(REACH * settings.sigma[1])
 
     def draw(self, numbers: Sequence[float], crop: int) -> Draw:
         """`blur`, the standard deviation in pixels, 0 for none."""
@@ -37,16 +37,20 @@ class GaussianBlur:
 
     def __call__(self, images: Tensor, draws: Mapping[str, Tensor]) -> Tensor:
         """Blurred images `[B, 3, S, S]`."""
-        return where_drawn(draws["blur"] > 0.0, partial(blur, reach=self.reach), images, draws["blur"])
+        if self.settings.form == "byol":
+            operation = partial(blur, reach=images.shape[-1] // BYOL_REACH, reflect=False)
+        else:
+            operation = partial(blur, reach=math.ceil(REACH * self.settings.sigma[1]))
+        return where_drawn(draws["blur"] > 0.0, operation, images, draws["blur"])
 
 
-def blur(images: Tensor, sigma: Tensor, reach: int) -> Tensor:
-    """Square images `[B, 3, S, S]` blurred by `sigma [B]` pixels; edges are reflected (the edge pixel not doubled).
+def blur(images: Tensor, sigma: Tensor, reach: int, *, reflect: bool = True) -> Tensor:
+    """Square images `[B, 3, S, S]` blurred by `sigma [B]` pixels, the kernel cut off `reach` pixels from its middle.
 
-    The kernel is cut off `reach` pixels from its middle.
+    Over the edges the picture is reflected (the edge pixel not doubled), or else black.
     """
     size = images.shape[-1]
-    weights = blur_matrix(sigma, size, reach)
+    weights = blur_matrix(sigma, size, reach, reflect=reflect)
     parts = blocks(size, reach, BLOCK if images.device.type == "cpu" else size)
     across, down = torch.empty_like(images), torch.empty_like(images)
     for rows, columns in parts:
@@ -63,13 +67,18 @@ def blocks(size: int, reach: int, block: int) -> list[tuple[slice, slice]]:
     return [(slice(s, min(s + block, size)), slice(max(s - reach, 0), min(s + block + reach, size))) for s in starts]
 
 
-def blur_matrix(sigma: Tensor, size: int, reach: int) -> Tensor:
-    """What each pixel of a row takes from each other, `[B, S, S]`; rows sum to 1. A sigma of 0 gives the identity."""
+def blur_matrix(sigma: Tensor, size: int, reach: int, *, reflect: bool = True) -> Tensor:
+    """What each pixel of a row takes from each other, `[B, S, S]`. A sigma of 0 gives the identity.
+
+    Rows sum to 1; without reflection, to less near the edges, where the kernel reaches into black.
+    """
     reach = min(reach, size - 1)  # a picture is reflected once only
     distance = torch.arange(1 - size, size, device=sigma.device)
     kernel = torch.exp(-0.5 * (distance / sigma.clamp(min=1e-3)[:, None]) ** 2) * (distance.abs() <= reach)
     kernel = kernel / kernel.sum(1, keepdim=True)  # [B, 2S - 1]
     weights = kernel.unfold(1, size, 1).flip(1)
+    if not reflect:
+        return weights
     steps = torch.arange(reach + 1, device=sigma.device)
     around = steps[:, None] + steps[None, 1:]  # from pixel i over the edge to what lies at j
     corner = kernel[:, (around + size - 1).clamp(max=2 * size - 2)] * (around <= reach)

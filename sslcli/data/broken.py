@@ -14,6 +14,10 @@ class BrokenCount:
     turns to change the limit.
     """
 
+    many = "pictures cannot be read"
+    told = "skipped a picture that cannot be read"
+    mend = "remove the broken pictures, or raise the limit"
+
     def __init__(
         self,
         samples: int,
@@ -42,7 +46,15 @@ class BrokenCount:
         if self.policy == "stop":
             raise RunError(f"cannot read {path}: {reason}", 'mend or remove it, or set data.broken = "skip"')
         if len(self.paths) > self.allowed:
-            message = f"{len(self.paths)} of {self.samples} pictures cannot be read, the last is {path}: {reason}"
+            message = f"{len(self.paths)} of {self.samples} {self.many}, the last is {path}: {reason}"
             limit = f"{self.knob} = {self.limit:g} allows {self.allowed}"
-            raise RunError(message, f"{limit}; remove the broken pictures, or raise the limit")
-        self.warn(f"skipped a picture that cannot be read: {path}: {reason}")
+            raise RunError(message, f"{limit}; {self.mend}")
+        self.warn(f"{self.told}: {path}: {reason}")
+
+
+class BrokenMaskCount(BrokenCount):
+    """The same for masks that cannot be used: their pictures are shown whole."""
+
+    many = "masks cannot be used"
+    told = "a picture is shown whole, because its mask cannot be used"
+    mend = "make those masks again or remove them, or raise the limit"

@@ -1,6 +1,7 @@
-"""Colour as pure functions of images `[B, 3, H, W]` in [0, 1] and one number a sample, `[B]`.
+"""Colour as pure functions of images `[B, 3, H, W]` in [0, 1] and one number a sample, `[B]`, clamped after each.
 
-The same as torchvision does with float images, clamped to [0, 1] after each.
+The same as torchvision does with float images; `shift_brightness`, `scale_channel_contrast` and `scale_hsv_saturation`
+are what BYOL's released code (arXiv:2006.07733) does instead.
 """
 
 import torch
@@ -38,6 +39,24 @@ def scale_contrast(images: Tensor, factor: Tensor) -> Tensor:
 def scale_saturation(images: Tensor, factor: Tensor) -> Tensor:
     """The distance to the grey image times a factor."""
     return blend(images, luma(images), factor)
+
+
+def shift_brightness(images: Tensor, amount: Tensor) -> Tensor:
+    """An amount added to all values."""
+    return (images + broadcast(amount)).clamp(0.0, 1.0)
+
+
+def scale_channel_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """The distance of each channel to its own mean over the image times a factor."""
+    return blend(images, images.mean((2, 3), keepdim=True), factor)
+
+
+def scale_hsv_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """The saturation of HSV times a factor, at most 1; hue and the lightest channel keep their values."""
+    lightest = images.amax(1, keepdim=True)
+    chroma = lightest - images.amin(1, keepdim=True)
+    most = torch.where(chroma == 0.0, torch.ones_like(chroma), lightest / chroma)  # factor at which saturation is 1
+    return lightest - (lightest - images) * torch.minimum(broadcast(factor), most)
 
 
 def shift_hue(images: Tensor, share: Tensor) -> Tensor:

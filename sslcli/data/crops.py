@@ -1,8 +1,8 @@
 """Resized crops: where to cut, drawn from a fixed count of numbers, and the cut itself.
 
 Source: torchvision's RandomResizedCrop (arXiv:1409.4842): an area and a shape are tried ten times; when none fits, the
-largest crop from the middle whose shape is allowed. Resizing is PyTorch's for uint8, which filters as Pillow does, to
-one level of 255, in about a third of the time.
+largest crop from the middle whose shape is allowed. BYOL's released code cuts the first try to fit. Resizing is
+PyTorch's for uint8, which filters as Pillow does, to one level of 255, in about a third of the time.
 """
 
 import math
@@ -38,11 +38,14 @@ class ResizedCrop:
         return {"box": np.array(box, dtype=np.int32), "flip": numbers[-1] < chance_of(self.settings.flip, crop)}
 
     def box(self, numbers: Sequence[float], height: int, width: int) -> Box:
-        """The first try that fits into the picture, at a drawn position, or else the middle."""
+        """The first try that fits into the picture, or is cut to fit, at a drawn position; or else the middle."""
+        clip = self.settings.fit == "clip"
         for attempt in range(TRIES):
             area = height * width * between(numbers[2 * attempt], *self.settings.scale)
             ratio = math.exp(between(numbers[2 * attempt + 1], *self.log_ratio))
             across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if clip:
+                across, down = min(max(across, 1), width), min(max(down, 1), height)
             if 0 < across <= width and 0 < down <= height:
                 left = int(numbers[-2] * (width - across + 1))
                 top = int(numbers[-1] * (height - down + 1))

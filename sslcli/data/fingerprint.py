@@ -29,9 +29,9 @@ def fingerprint_of_files(files: Sequence[Path], *more: str) -> str:
     return fingerprint([part for fact in facts for part in fact] + list(more))
 
 
-def spread(count: int) -> list[int]:
-    """Up to `SAMPLED` numbers below `count`, evenly spread."""
-    sampled = min(count, SAMPLED)
+def spread(count: int, most: int = SAMPLED) -> list[int]:
+    """Up to `most` numbers below `count`, evenly spread."""
+    sampled = min(count, most)
     return [number * count // sampled for number in range(sampled)]
 
 

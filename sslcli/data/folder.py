@@ -27,6 +27,8 @@ HINTS = {  # what a folder without pictures may hold instead
 class FolderSource:
     """The pictures below one folder, by their index on disk; the class is the first folder level."""
 
+    by_row = False
+
     def __init__(self, spec: str, root: Path, index: Index, *, ignored: str = "", max_megapixels: float) -> None:
         self.spec = spec
         self.root = root
@@ -64,11 +66,15 @@ class FolderSource:
 
     def path(self, index: int) -> Path:
         """Where a picture lies."""
-        return self.root / os.fsdecode(self.table.column("path")[int(index)].as_py())
+        return self.root / self.key(index)
 
     def name(self, index: int) -> str:
         """The path of a picture, as it can be shown."""
         return printable(self.path(index))
+
+    def key(self, index: int) -> str:
+        """The path of a picture below the root."""
+        return os.fsdecode(self.table.column("path")[int(index)].as_py())
 
     def labels(self) -> NDArray[np.int64] | None:
         """The class folder of each picture, `[N]`, -1 outside of them; None when there are no class folders."""

@@ -1,23 +1,38 @@
 """Colour jitter: brightness, contrast, saturation and hue in a drawn order.
 
 The fast form is one affine map of colours for each sample, in the way of DALI's ColorTwist: hue turns the colour plane
-of YIQ, and values are clamped once, at the end. The exact form is torchvision's: hue in HSV, clamped each time.
+of YIQ, and values are clamped once, at the end. The other forms do one operation after another, and clamp each time:
+torchvision's, and that of BYOL's released code.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sslcli.data.augmentation import Draw
-from sslcli.data.colour import LUMA, scale_brightness, scale_contrast, scale_saturation, shift_hue
+from sslcli.data.colour import (
+    LUMA,
+    scale_brightness,
+    scale_channel_contrast,
+    scale_contrast,
+    scale_hsv_saturation,
+    scale_saturation,
+    shift_brightness,
+    shift_hue,
+)
 from sslcli.data.draws import between
 from sslcli.data.selected import where_drawn
 from sslcli.data.settings import Jitter, chance_of
 
-EXACT = (scale_brightness, scale_contrast, scale_saturation, shift_hue)  # the four, as `order` counts them
+ColourOperation = Callable[[Tensor, Tensor], Tensor]  # images [B, 3, H, W] and one number a sample [B]
+STEPS: dict[str, tuple[ColourOperation, ...]] = {  # the four operations of a form, as `order` counts them
+    "torchvision": (scale_brightness, scale_contrast, scale_saturation, shift_hue),
+    "byol": (shift_brightness, scale_channel_contrast, scale_hsv_saturation, shift_hue),
+}
 YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))  # from RGB
 
 
@@ -28,11 +43,13 @@ class ColourJitter:
 
     def __init__(self, settings: Jitter) -> None:
         self.settings = settings
-        strengths = (settings.brightness, settings.contrast, settings.saturation)
-        self.ranges = [*((max(0.0, 1.0 - s), 1.0 + s) for s in strengths), (-settings.hue, settings.hue)]
+        factors = [(max(0.0, 1.0 - s), 1.0 + s) for s in (settings.brightness, settings.contrast, settings.saturation)]
+        if settings.form == "byol":
+            factors[0] = (-settings.brightness, settings.brightness)  # added, not multiplied
+        self.ranges = [*factors, (-settings.hue, settings.hue)]
 
     def draw(self, numbers: Sequence[float], crop: int) -> Draw:
-        """`jittered`, the coin; `jitter [4]`, three factors and the share of the hue's circle; `jitter_order [4]`."""
+        """`jittered`, the coin; `jitter [4]`, how much each operation does; `jitter_order [4]`."""
         factors = [between(number, *limits) for number, limits in zip(numbers[1:5], self.ranges)]
         order = sorted(range(4), key=numbers[5:9].__getitem__)
         return {
@@ -44,15 +61,15 @@ class ColourJitter:
     def __call__(self, images: Tensor, draws: Mapping[str, Tensor]) -> Tensor:
         """Jittered images `[B, 3, H, W]`."""
         coin, factors, order = draws["jittered"], draws["jitter"], draws["jitter_order"]
-        if self.settings.exact:
-            return where_drawn(coin, jitter_exactly, images, factors, order)
-        return twist(images, coin, factors, order)
+        if self.settings.form == "fast":
+            return twist(images, coin, factors, order)
+        return where_drawn(coin, partial(one_by_one, STEPS[self.settings.form]), images, factors, order)
 
 
-def jitter_exactly(images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+def one_by_one(operations: Sequence[ColourOperation], images: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     """The four operations one after another, each sample in its own order `[B, 4]`."""
     for place in order.unbind(1):
-        for kind, operation in enumerate(EXACT):
+        for kind, operation in enumerate(operations):
             images = where_drawn(place == kind, operation, images, factors[:, kind])
     return images
 

@@ -17,6 +17,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from sslcli.api import ViewShape
 from sslcli.data.augmentation import ViewAugmentation
 from sslcli.data.batch import Batch
+from sslcli.data.masks import Masks
 from sslcli.data.sampler import BatchPlan, Position
 from sslcli.data.source import Source
 from sslcli.data.views import ViewReader
@@ -41,12 +42,13 @@ class Loader:
         *,
         seed: int,
         data: Data,
+        masks: Masks | None = None,
         pin: bool = False,
     ) -> None:
         self.plan, self.data, self.pin = plan, data, pin
         self.workers = workers_of(data.workers, plan.world_size, accelerator=pin)
         keep = data.cache_megabytes / max(self.workers, 1) if data.cache else 0.0
-        self.reader = ViewReader(source, views, shapes, seed=seed, keep_megabytes=keep)
+        self.reader = ViewReader(source, views, shapes, seed=seed, masks=masks, keep_megabytes=keep)
 
     def batches(self, first_step: int, last_step: int) -> Iterator[Batch]:
         """The micro-batches of the steps from `first_step` up to, and without, `last_step`, `accumulation` a step.

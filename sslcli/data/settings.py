@@ -105,21 +105,31 @@ class Operation(Options):
 
 
 class Jitter(Operation):
-    """Colour jitter: brightness, contrast and saturation by up to ±strength, hue by up to ±a share of the circle."""
+    """Colour jitter: brightness, contrast and saturation by up to ±strength, hue by up to ±a share of the circle.
+
+    `fast` is one affine map of colours. `torchvision` and `byol` do one operation after another, each clamped: the
+    first as torchvision, the second as BYOL's released code, which adds to the brightness instead of scaling it, takes
+    contrast from the mean of each channel, and scales the saturation of HSV.
+    """
 
     probability: Chances = (0.8,)
     brightness: Strength = 0.4
     contrast: Strength = 0.4
     saturation: Strength = 0.4
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
-    exact: bool = False  # hue in HSV and clamped after each operation, as torchvision; slower
+    form: Literal["fast", "torchvision", "byol"] = "fast"
 
 
 class Blur(Operation):
-    """Gaussian blur, with a standard deviation in pixels that is drawn from `sigma`."""
+    """Gaussian blur, with a standard deviation in pixels that is drawn from `sigma`.
+
+    `byol` cuts the kernel off a twentieth of the crop's side from its middle (23 pixels at 224) and pads with black, as
+    BYOL's released code does; `full` cuts off nothing that can be seen, and reflects the picture at its edges.
+    """
 
     probability: Chances = (0.5,)
     sigma: Range = (0.1, 2.0)
+    form: Literal["full", "byol"] = "full"
 
 
 class Solarise(Operation):
@@ -195,6 +205,7 @@ class Cropping(ViewOptions):
 
     scale: Area = (0.08, 1.0)  # shares of the picture's area
     ratio: Range = (3 / 4, 4 / 3)  # width by height
+    fit: Literal["retry", "clip"] = "retry"  # what does not fit is drawn again (torchvision), or cut to fit (BYOL)
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     flip: PerCrop[Chances] = (0.5,)  # left to right
 
@@ -211,3 +222,9 @@ class Photometry(Options):
     blur: PerCrop[Blur | None] = None
     solarise: PerCrop[Solarise | None] = None
     erase: PerCrop[Erase | None] = None
+
+
+class Treatment(Photometry):
+    """What is done to a crop beside cutting it: RandAugment on the whole picture before, colours after."""
+
+    rand_augment: PerCrop[RandAugment | None] = None

@@ -27,6 +27,10 @@ class Source(Protocol):
         """The identity of the content, as far as names and sizes tell it."""
 
     @property
+    def by_row(self) -> bool:
+        """Whether a picture is called by its place in the set, so that its key means nothing in another set."""
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes; empty when there are no labels."""
 
@@ -40,6 +44,9 @@ class Source(Protocol):
 
     def name(self, index: int) -> str:
         """Where a person finds the picture: its path, or its row."""
+
+    def key(self, index: int) -> str:
+        """What the picture is called within its set, wherever that lies: what is kept for it is found by this."""
 
 
 Splits = Mapping[str, Callable[[], Source]]  # by name; each is opened only when it is asked for

@@ -21,6 +21,11 @@ class Subset:
         self.fingerprint = fingerprint([source.fingerprint, indices.astype("<i8").tobytes()])
 
     @property
+    def by_row(self) -> bool:
+        """As in the whole source."""
+        return self.source.by_row
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The class names of the whole source."""
         return self.source.classes
@@ -36,6 +41,10 @@ class Subset:
         """Where a person finds the picture."""
         return self.source.name(int(self.indices[index]))
 
+    def key(self, index: int) -> str:
+        """What the picture is called in the whole source."""
+        return self.source.key(int(self.indices[index]))
+
     def labels(self) -> NDArray[np.int64] | None:
         """The class of each picture, `[M]`."""
         labels = self.source.labels()
@@ -50,6 +59,7 @@ class Relabelled:
         self.classes = tuple(classes)
         self.numbers = numbers
         self.spec, self.said, self.fingerprint = source.spec, source.said, source.fingerprint
+        self.by_row = source.by_row
 
     def __len__(self) -> int:
         return len(self.source)
@@ -61,6 +71,10 @@ class Relabelled:
     def name(self, index: int) -> str:
         """Where a person finds the picture."""
         return self.source.name(index)
+
+    def key(self, index: int) -> str:
+        """What the picture is called in its set."""
+        return self.source.key(index)
 
     def labels(self) -> NDArray[np.int64] | None:
         """The class of each picture, in the new numbers, `[N]`."""

@@ -20,6 +20,8 @@ Labelling = tuple[tuple[str, ...], NDArray[np.int64]]
 class TableSource:
     """The pictures of a table, decoded by us; the table stays on disk, mapped into memory by `datasets`."""
 
+    by_row = True
+
     def __init__(self, spec: str, table: Dataset, fingerprint: str, *, max_megapixels: float) -> None:
         self.spec = spec
         self.table = table
@@ -60,6 +62,10 @@ class TableSource:
     def name(self, index: int) -> str:
         """The row of a picture, counted from 0."""
         return f"{self.spec} row {int(index)}"
+
+    def key(self, index: int) -> str:
+        """The row of a picture, ten thousand below one name, as folders like it."""
+        return f"{int(index) // 10_000:06d}/{int(index):08d}"
 
     def labels(self) -> NDArray[np.int64] | None:
         """The class of each row, `[N]`, -1 where it has none; None when there are no labels at all."""

@@ -1,6 +1,8 @@
 """The worker's side: a picture is decoded once, all its crops are cut, and a micro-batch leaves as a few arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sslcli.api import ViewShape
-from sslcli.data.augmentation import Draw, ViewAugmentation
+from sslcli.data.augmentation import Draw, MaskedViewAugmentation, ViewAugmentation
 from sslcli.data.batch import Batch
 from sslcli.data.draws import stack_draws, stream_generator, view_generator
 from sslcli.data.kept import KeptPictures
+from sslcli.data.masks import BrokenMask, Mask, Masks
 from sslcli.data.pictures import BrokenPicture
 from sslcli.data.sampler import Position
 from sslcli.data.source import Source
@@ -22,6 +25,8 @@ from sslcli.errors import RunError, SslcliError
 
 REPLACEMENTS = 100  # broken pictures in a row before giving up
 COLUMN = "column."  # names of draws that are facts of the sample
+
+MaskOf = Callable[[], Mask | None]  # the mask of the picture at hand, read when it is first wanted
 
 
 class ViewReader(Dataset[Batch]):
@@ -34,9 +39,10 @@ class ViewReader(Dataset[Batch]):
         shapes: Mapping[str, ViewShape],
         *,
         seed: int,
+        masks: Masks | None = None,
         keep_megabytes: float = 0.0,
     ) -> None:
-        self.pictures, self.seed = KeptPictures(source, keep_megabytes), seed
+        self.pictures, self.seed, self.masks = KeptPictures(source, keep_megabytes), seed, masks
         self.groups = [GroupCutter(name, view, shapes[name], seed) for name, view in views.items()]
 
     def __getitems__(self, positions: Sequence[Position]) -> Batch | SslcliError:
@@ -49,15 +55,28 @@ class ViewReader(Dataset[Batch]):
     def read(self, positions: Sequence[Position]) -> Batch:
         """Decode, draw and cut all crops of some samples."""
         broken: dict[str, str] = {}
+        broken_masks: dict[str, str] = {}
         shown = []
         cuts = [group.start(len(positions)) for group in self.groups]
         for place, (epoch, index) in enumerate(positions):
             image, instead = self.picture(epoch, index, broken)
             shown.append(instead)
+            mask = cache(partial(self.mask, instead, image, broken_masks))
             for group, cut in zip(self.groups, cuts):
-                group.fill(cut, place, image, epoch, index)
+                group.fill(cut, place, image, mask, epoch, index)
         columns = {"index": torch.tensor(shown), "epoch": torch.tensor([epoch for epoch, _ in positions])}
-        return collate(self.groups, cuts, columns, tuple(broken.items()))
+        batch = collate(self.groups, cuts, columns)
+        return replace(batch, broken=tuple(broken.items()), broken_masks=tuple(broken_masks.items()))
+
+    def mask(self, index: int, image: Image.Image, broken: dict[str, str]) -> Mask | None:
+        """The mask of a picture; None where there is none, or none that can be used."""
+        if self.masks is None:
+            return None
+        try:
+            return self.masks.mask(index, image.width, image.height)
+        except BrokenMask as error:
+            broken[error.path] = error.reason
+            return None
 
     def picture(self, epoch: int, index: int, broken: dict[str, str]) -> tuple[Image.Image, int]:
         """The picture, or another one in its place if it is broken, and the number of the one that is shown."""
@@ -91,18 +110,23 @@ class GroupCutter:
         """Room for the crops of a micro-batch."""
         return Cut(self.shape, batch)
 
-    def fill(self, cut: Cut, place: int, image: Image.Image, epoch: int, index: int) -> None:
+    def fill(self, cut: Cut, place: int, image: Image.Image, mask: MaskOf, epoch: int, index: int) -> None:
         """All crops of one picture."""
         for crop in range(self.shape.crops):
             rng = view_generator(self.seed, epoch, index, self.name, crop)
             draw = self.view.draw(rng, height=image.height, width=image.width, crop=crop)
-            cut.crops[crop, place] = self.view.cut(image, draw)
+            cut.crops[crop, place] = cut_by(self.view, image, mask, draw)
             cut.draws[crop].append(draw)
 
 
-def collate(
-    groups: Sequence[GroupCutter], cuts: Sequence[Cut], columns: dict[str, Tensor], broken: tuple[tuple[str, str], ...]
-) -> Batch:
+def cut_by(view: ViewAugmentation, image: Image.Image, mask: MaskOf, draw: Draw) -> NDArray[np.uint8]:
+    """One crop `[S, S, 3]`, with the picture's mask where the augmentation wants it and there is one."""
+    if isinstance(view, MaskedViewAugmentation) and view.wants_mask(draw) and (found := mask()) is not None:
+        return view.cut_with_mask(image, found, draw)
+    return view.cut(image, draw)
+
+
+def collate(groups: Sequence[GroupCutter], cuts: Sequence[Cut], columns: dict[str, Tensor]) -> Batch:
     """The groups' crops and draws as tensors; draws named `column.x` become the column `x`, as crop 0 has it."""
     crops, draws = {}, {}
     for group, cut in zip(groups, cuts):
@@ -112,7 +136,7 @@ def collate(
         columns.update(facts)
         crops[group.name] = torch.from_numpy(cut.crops)
         draws[group.name] = {name: array for name, array in drawn.items() if not name.startswith(COLUMN)}
-    return Batch(crops, draws, columns, broken)
+    return Batch(crops, draws, columns)
 
 
 def refuse_twice(columns: Mapping[str, Any], facts: Mapping[str, Any], group: str) -> None:

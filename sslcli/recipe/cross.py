@@ -6,12 +6,13 @@ from sslcli.api import Backbone, Loss, Options, Schedule
 from sslcli.errors import did_you_mean
 from sslcli.recipe.checking import Parts
 from sslcli.recipe.keys import KeyPath, reach
-from sslcli.recipe.tables import Choice, Optimizer, Probe, Train
+from sslcli.recipe.tables import Choice, Data, Optimizer, Probe, Train
 
 
 def check_together(parts: Parts) -> None:
     """Every check that needs more than one table; a part with mistakes of its own is passed over."""
     check_groups(parts)
+    check_masks(parts)
     for place, loss in ((int(loss.path.partition(".")[2]), loss) for loss in parts.losses):
         check_reads(parts, loss, place)
         if isinstance(loss.offer, Loss):
@@ -42,6 +43,15 @@ def check_groups(parts: Parts) -> None:
             parts.wrong(path, f"must be a group that is cut from the picture; '{source}' is mixed itself", hint)
     if groups and len(parts.mixed) == len(groups):
         parts.wrong(("views",), "has no group that is cut from the picture", "add one, such as [views.global]")
+
+
+def check_masks(parts: Parts) -> None:
+    """A view group that looks at masks is told where they are."""
+    data = parts.table("data", Data)
+    for group, choice in parts.views.items():
+        if data and not data.masks and choice.options.reads_masks():
+            hint = 'make them: sslcli saliency compute DATA -o MASKS, then masks = "MASKS" under [data]'
+            parts.wrong(("views", group), "looks at masks, and data.masks names none", hint)
 
 
 def said_groups(parts: Parts) -> list[str]:

@@ -25,6 +25,7 @@ class Data(Options):
     broken: Literal["skip", "stop"] = "skip"
     broken_limit: Share = 0.01
     max_megapixels: Positive = 178.0
+    masks: str = ""  # which pixels are a picture's object, for augmentations that ask: a folder of PNGs, or demo
     cache: bool = True  # keep decoded pictures in memory when the whole set fits in `cache_megabytes`
     cache_megabytes: Annotated[int, Field(ge=0)] = 512
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from sslcli.api import Augmentation, Offer, ViewShape
-from sslcli.data.augmentation import Draw, MixAugmentation, ViewAugmentation
+from sslcli.data.augmentation import Draw, MaskedViewAugmentation, MixAugmentation, ViewAugmentation
 from sslcli.data.draws import view_generator
 from sslcli.nn import sample_uniform
 from sslcli.plugins import resolve
@@ -87,6 +87,18 @@ def leaves_the_picture_as_it_was(case: ViewAugmentation) -> None:
         expect(picture.tobytes() == before, "`cut` changes the picture, which the next crop is cut from")
 
 
+def cuts_by_a_mask_as_it_cuts_without(case: ViewAugmentation) -> None:
+    """An augmentation that looks at masks gives crops of the same form, twice the same, and leaves the picture be."""
+    if not isinstance(case, MaskedViewAugmentation):
+        return
+    for picture, draw in zip(pictures(), drawn(case)):
+        before, mask = picture.tobytes(), np.indices((picture.height, picture.width)).sum(0) % 2 == 0
+        first, second = (case.cut_with_mask(picture, mask, draw) for _ in range(2))
+        expect(first.shape == (SIZE, SIZE, 3), f"`cut_with_mask` gives {first.shape}, not {(SIZE, SIZE, 3)}")
+        expect(np.array_equal(first, second), "`cut_with_mask` gives two crops for one draw")
+        expect(picture.tobytes() == before, "`cut_with_mask` changes the picture, which the next crop is cut from")
+
+
 def finishes_to_normalised_images(case: ViewAugmentation) -> None:
     """`[B, 3, S, S]`, floats, finite."""
     images = case.finish(*batch_of(case))
@@ -148,6 +160,7 @@ CUTTING: tuple[Callable[[Any], None], ...] = (
     cuts_square_uint8_crops,
     cuts_bit_equal_crops_for_the_same_draw,
     leaves_the_picture_as_it_was,
+    cuts_by_a_mask_as_it_cuts_without,
     finishes_to_normalised_images,
     finishes_each_image_apart_from_its_batch,
     leaves_crops_and_draws_as_they_were,

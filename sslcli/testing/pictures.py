@@ -20,6 +20,18 @@ def draw_picture(seed: int, shape: str) -> Image.Image:
     return coloured
 
 
+def write_masks(folder: Path, pictures: Path) -> Path:
+    """A mask of the middle of each picture in a folder, called as `Source.key` calls the picture."""
+    for path in sorted(pictures.rglob("*.png")):
+        width, height = Image.open(path).size
+        mask = Image.new("1", (width, height))
+        ImageDraw.Draw(mask).ellipse((width // 4, height // 4, 3 * width // 4, 3 * height // 4), fill=1)
+        place = folder / f"{path.relative_to(pictures)}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        mask.save(place)
+    return folder
+
+
 def write_pictures(folder: Path, count: int = 24) -> Path:
     """`count` pictures as PNG files in a folder a class, `folder/ellipse` and `folder/rectangle`."""
     for number in range(count):

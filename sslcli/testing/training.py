@@ -7,10 +7,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sslcli.api import Augmentation, Offer
+from sslcli.api import Augmentation, Offer, ViewOptions
 from sslcli.offers import Unfit
 from sslcli.testing.examples import example_options, required_options, views_read
-from sslcli.testing.pictures import write_pictures
+from sslcli.testing.pictures import write_masks, write_pictures
 from sslcli.testing.recipes import tiny_document, write_recipe
 
 
@@ -40,7 +40,16 @@ def write_tiny_recipe(folder: Path, offer: Offer, file: Path | None) -> Path:
     """The tiny recipe with the offer in its place, on pictures of its own."""
     plugins: dict[str, Any] = {"plugins": [str(file.resolve())]} if file else {}
     data = write_pictures(folder / "pictures")
-    return write_recipe(folder / "recipe.toml", tiny_document(data, **plugins, **tables_for(offer)))
+    tables = plugins | tables_for(offer)
+    if looks_at_masks(offer):
+        tables |= {"data": {"masks": str(write_masks(folder / "masks", data))}}
+    return write_recipe(folder / "recipe.toml", tiny_document(data, **tables))
+
+
+def looks_at_masks(offer: Offer) -> bool:
+    """Whether an augmentation's view group asks which pixels are the object."""
+    options: Any = example_options(offer)
+    return isinstance(options, ViewOptions) and options.reads_masks()
 
 
 def tables_for(offer: Offer) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sslcli.api import Offer, Options
 from sslcli.errors import UserError
 from sslcli.nn import Backbone, Imported
 from sslcli.nn.loading import some
+from sslcli.nn.pickles import FOREIGN_PICKLES, read_foreign_pickle
 from sslcli.nn.references import read_pickle, read_safetensors
 from sslcli.nn.stored import save_backbone
 from sslcli.plugins import load_registry, provenance, resolve
@@ -66,11 +67,16 @@ def import_run(
 
 
 def read_document(file: Path) -> Any:
-    """What a file holds: tensors, numbers, words and their containers; nothing of it is executed."""
+    """What a file holds: tensors, numbers, words and their containers; nothing of it is executed.
+
+    A pickle that is not torch's (`.pkl`) has a `StoredArray` for each array, and a `Record` for each other object.
+    """
     if not file.exists():
-        raise UserError(f"there is no file {file}", "name the .pth, .pt or .safetensors file that was released")
+        raise UserError(f"there is no file {file}", "name the .pth, .pt, .safetensors or .pkl file that was released")
     if file.is_dir():
-        raise UserError(f"{file} is a folder", "name the .pth, .pt or .safetensors file itself")
+        raise UserError(f"{file} is a folder", "name the .pth, .pt, .safetensors or .pkl file itself")
+    if file.suffix in FOREIGN_PICKLES:
+        return read_foreign_pickle(file)
     return read_safetensors(file) if file.suffix == ".safetensors" else read_pickle(file)
 
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from sslcli.api import Context, Progress, value_at
 from sslcli.data.batch import Batch
-from sslcli.data.broken import BrokenCount
+from sslcli.data.broken import BrokenCount, BrokenMaskCount
 from sslcli.errors import UserError
 from sslcli.nn import Backbone, update_all
 from sslcli.recipe.tables import Recipe
@@ -66,6 +66,7 @@ class Loop:
     pretraining: Pretraining
     report: Reporter
     broken: BrokenCount
+    broken_masks: BrokenMaskCount
     probe: Probe | None = None
     step: int = 0  # optimizer steps done
     reached: bool = False  # gradients were seen to reach every parameter
@@ -153,6 +154,7 @@ class Loop:
     def micro_step(self, batch: Batch, progress: Progress, *, last: bool) -> None:
         """Forward and backward of one micro-batch; gradients are averaged over processes at the last one."""
         self.broken.add(batch.broken)
+        self.broken_masks.add(batch.broken_masks)
         waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(self.model)
         with waiting:
             loss: Tensor = self.model(batch, progress)

@@ -69,7 +69,7 @@ def placed(document: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(document)
     if Path(result.get("init", "")).exists() and result.get("init"):
         result["init"] = str(Path(result["init"]).absolute())
-    for table, keys in {"data": ("train",), "probe": ("data", "train", "test")}.items():
+    for table, keys in {"data": ("train", "masks"), "probe": ("data", "train", "test")}.items():
         if table in result:
             result[table] = {name: absolute(value) if name in keys else value for name, value in result[table].items()}
     return result
@@ -145,4 +145,9 @@ def refuse_changed_data(folder: Path, found: Mapping[str, Any]) -> None:
             f"(fingerprint {began['fingerprint'][:12]}), {found['samples']} from {found['train']!r} now "
             f"({found['fingerprint'][:12]})",
             f"restore the pictures, or start a new run from this one's weights: --set init={folder}",
+        )
+    if began.get("masks") != found.get("masks"):
+        raise UserError(
+            "the masks changed since this run began (data.masks)",
+            f"restore them, or start a new run from this one's weights: --set init={folder}",
         )

@@ -13,8 +13,9 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from accelerate.utils import ProjectConfiguration
 
 from sslcli.api import Context
-from sslcli.data.broken import BrokenCount
+from sslcli.data.broken import BrokenCount, BrokenMaskCount
 from sslcli.data.loader import Loader
+from sslcli.data.masks import Masks, open_masks
 from sslcli.data.sampler import BatchPlan
 from sslcli.data.source import Source
 from sslcli.data.sources import open_source
@@ -37,6 +38,7 @@ class Session:
     source: Source
     context: Context
     report: Reporter
+    masks: Masks | None = None
 
     @classmethod
     def open(cls, recipe: Recipe, report: Reporter, *, trackers: bool = True) -> "Session":
@@ -47,9 +49,12 @@ class Session:
         indexed = on_main(accelerator, opened)  # the index of a large folder is made once, the others read it
         source = opened() if indexed is None else indexed
         report.note(source.said)
+        masks = masks_of(recipe, source)
+        if masks is not None:
+            report.note(masks.said)
         batch_plan(recipe, len(source), accelerator)
         context = context_of(recipe, samples=len(source), world_size=accelerator.num_processes)
-        return cls(recipe, accelerator, source, context, report)
+        return cls(recipe, accelerator, source, context, report, masks)
 
     def model(self, *, init: bool = True) -> Pretraining:
         """The module to train, its backbone loaded from the recipe's `init` where it names one."""
@@ -65,9 +70,10 @@ class Session:
 
     def loop(self, pretraining: Pretraining, probe: Probe | None = None) -> Loop:
         """The loop at its beginning, with no folder yet."""
-        data = self.recipe.data
-        broken = BrokenCount(len(self.source), limit=data.broken_limit, policy=data.broken, warn=self.warn)
-        return Loop(self.recipe, self.context, self.accelerator, pretraining, self.report, broken, probe)
+        data, samples = self.recipe.data, len(self.source)
+        broken = BrokenCount(samples, limit=data.broken_limit, policy=data.broken, warn=self.warn)
+        masks = BrokenMaskCount(samples, limit=data.broken_limit, warn=self.warn)
+        return Loop(self.recipe, self.context, self.accelerator, pretraining, self.report, broken, masks, probe)
 
     def warn(self, text: str) -> None:
         """Tell of something that is wrong, though the run goes on."""
@@ -81,13 +87,21 @@ class Session:
             {group: self.context.views[group] for group in self.recipe.views},
             batch_plan(self.recipe, len(self.source), self.accelerator),
             data=self.recipe.data,
+            masks=self.masks,
             seed=self.recipe.train.seed,
             pin=self.accelerator.device.type == "cuda",
         )
 
     def described(self) -> dict[str, Any]:
         """The data of the run, as its environment notes them."""
-        return {"train": self.recipe.data.train, "samples": len(self.source), "fingerprint": self.source.fingerprint}
+        facts = {"train": self.recipe.data.train, "samples": len(self.source), "fingerprint": self.source.fingerprint}
+        return facts if self.masks is None else facts | {"masks": self.masks.fingerprint}
+
+
+def masks_of(recipe: Recipe, source: Source) -> Masks | None:
+    """The masks that the recipe names, where a view group looks at them. Raises UserError."""
+    wanted = any(choice.options.reads_masks() for choice in recipe.views.values())
+    return open_masks(recipe.data.masks, source) if wanted else None
 
 
 def make_accelerator(recipe: Recipe, *, trackers: bool) -> Accelerator:

@@ -18,7 +18,7 @@ PAIRS = {
     "all alike": ({"jitter": 0.8, "blur": 1.0, "erase": 0.7}, {"jitter": 0.2, "blur": 0.1, "grey": 0.5, "erase": 1.0}),
     "other strengths": (
         {
-            "jitter": {"exact": True},
+            "jitter": {"form": "torchvision"},
             "blur": {"probability": 0.8, "sigma": [0.1, 0.5]},
             "solarise": {"threshold": 200.0},
         },

@@ -13,7 +13,7 @@ from sslcli.data import colour
 from sslcli.data.blur import blur, blur_matrix
 from sslcli.data.draws import stack_draws, view_generator
 from sslcli.data.erasing import Erasing, fill_noise, inside, normal
-from sslcli.data.jitter import ColourJitter, jitter_exactly, twist, twist_matrices
+from sslcli.data.jitter import STEPS, ColourJitter, one_by_one, twist, twist_matrices
 from sslcli.data.photometric import Photometric, to_images
 from sslcli.data.selected import where_drawn
 from sslcli.data.settings import Erase, Jitter, Photometry
@@ -79,7 +79,7 @@ def test_exact_jitter_is_torchvisions_in_each_samples_own_order(images):
         for kind in places:
             image = ADJUST[kind](image, factor[kind])
         expected.append(image)
-    assert torch.allclose(jitter_exactly(images, factors, order), torch.stack(expected), atol=5e-6)
+    assert torch.allclose(one_by_one(STEPS["torchvision"], images, factors, order), torch.stack(expected), atol=5e-6)
 
 
 def test_the_fast_form_without_hue_is_the_exact_one_where_nothing_is_clamped(images):
@@ -87,7 +87,9 @@ def test_the_fast_form_without_hue_is_the_exact_one_where_nothing_is_clamped(ima
     factors = torch.tensor([[1.1, 0.8, 0.7, 0.0]]).expand(6, 4)
     order = torch.stack([torch.randperm(4) for _ in range(6)])
     everyone = torch.ones(6, dtype=torch.bool)
-    assert torch.allclose(twist(mild, everyone, factors, order), jitter_exactly(mild, factors, order), atol=1e-5)
+    assert torch.allclose(
+        twist(mild, everyone, factors, order), one_by_one(STEPS["torchvision"], mild, factors, order), atol=1e-5
+    )
 
 
 def test_the_colour_matrix_is_the_product_of_its_steps_written_as_a_loop():
@@ -115,7 +117,7 @@ def test_the_fast_hue_goes_the_same_way_round_as_the_exact_one(pure, rises, fall
     image[0, pure] = 0.6
     factors, order = torch.tensor([[1.0, 1.0, 1.0, 0.08]]), torch.arange(4)[None]
     for turned_image in (
-        jitter_exactly(image, factors, order)[0].flatten(),
+        one_by_one(STEPS["torchvision"], image, factors, order)[0].flatten(),
         twist(image, torch.tensor([True]), factors, order)[0].flatten(),
     ):
         assert turned_image[rises] > turned_image[falls] + 0.05
@@ -240,10 +242,10 @@ def test_switching_one_operation_off_leaves_the_others_as_they_were():
     )
 
 
-@pytest.mark.parametrize("exact", [False, True])
-def test_a_samples_view_does_not_depend_on_the_rest_of_its_batch(exact):
+@pytest.mark.parametrize("form", ["fast", "torchvision", "byol"])
+def test_a_samples_view_does_not_depend_on_the_rest_of_its_batch(form):
     crops = torch.randint(0, 256, (8, 16, 16, 3), dtype=torch.uint8)
-    settings = everything(jitter={"probability": 0.8, "exact": exact})
+    settings = everything(jitter={"probability": 0.8, "form": form})
     together = finished(settings, crops)
     apart = torch.cat([finished(settings, crops[:3]), finished(settings, crops[3:], first=3)])
     assert torch.allclose(together, apart, atol=1e-5)

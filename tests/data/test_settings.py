@@ -22,7 +22,7 @@ def test_a_number_stands_for_the_probability_of_an_operation():
 def test_what_is_written_out_reads_back_as_the_same():
     settings = Photometry.model_validate({"blur": [1.0, 0.1], "erase": {"fill": "mean"}, "jitter": 0.8})
     written = settings.model_dump(mode="json", exclude_none=True)
-    assert written["blur"] == {"probability": [1.0, 0.1], "sigma": [0.1, 2.0]}
+    assert written["blur"] == {"probability": [1.0, 0.1], "sigma": [0.1, 2.0], "form": "full"}
     assert written["jitter"]["probability"] == 0.8
     assert Photometry.model_validate(written) == settings
 

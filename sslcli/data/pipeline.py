@@ -11,7 +11,7 @@ from sslcli.data.augmentation import Draw
 from sslcli.data.crops import ResizedCrop
 from sslcli.data.photometric import Photometric
 from sslcli.data.randaugment import RandAugmentation
-from sslcli_multicrop.options import Treatment
+from sslcli.data.settings import Treatment
 
 AUGMENT = "rand_augment"  # the draw that the worker alone reads
 
