@@ -15,6 +15,7 @@ from sslcli.errors import UserError, did_you_mean
 from sslcli.nn.backbone import Backbone
 from sslcli.nn.features import Features
 from sslcli_resnet.options import ResnetOptions
+from sslcli_resnet.padding import pad_as_tensorflow
 
 STAGES = (64, 128, 256, 512)  # channels inside the blocks of each stage
 
@@ -50,15 +51,16 @@ class Resnet(Backbone):
 
     @property
     def exported(self) -> nn.Module:
-        """The plain timm model, with its stem changed where the options ask for it."""
+        """The plain timm model, with its stem or padding changed where the options ask for it."""
         exported: nn.Module = self.model
         return exported
 
     def timm_config(self) -> dict[str, Any]:
-        """Architecture and arguments of the same network in timm; nothing where the stem is not one of timm's."""
-        if self.options.stem == "small" or self.options.width_multiple > 1:
+        """Architecture and arguments of the same network in timm; nothing where stem or padding are not timm's."""
+        options = self.options
+        if options.stem == "small" or options.width_multiple > 1 or options.padding == "same":
             return {}
-        architecture = timm.models.get_arch_name(self.options.architecture)
+        architecture = timm.models.get_arch_name(options.architecture)
         return {"architecture": architecture, "model_args": self.arguments}
 
 
@@ -67,6 +69,8 @@ def build_model(options: ResnetOptions) -> Any:
     model = create(options.architecture, model_arguments(options) | {"drop_path_rate": options.drop_path})
     if options.stem == "small" or options.width_multiple > 1:
         change_stem(model, small=options.stem == "small", width=STAGES[0] * options.width_multiple)
+    if options.padding == "same":
+        pad_as_tensorflow(model)
     return model.to(memory_format=torch.channels_last) if options.channels_last else model
 
 

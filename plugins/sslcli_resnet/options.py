@@ -14,6 +14,7 @@ class ResnetOptions(BackboneOptions):
     depth: Literal[18, 34, 50, 101, 152, 200] | None = None
     width_multiple: Annotated[int, Field(ge=1, le=8)] = 1  # 2 is ResNet-50 (2x): stem and stages twice as wide
     stem: Literal["imagenet", "small"] = "imagenet"  # small: 3x3 at stride 1 and no pooling, for pictures of 32 pixels
+    padding: Literal["symmetric", "same"] = "symmetric"  # same: as TensorFlow pads, for weights that learned with it
     zero_init_last: bool = True  # last gamma of each residual branch starts at 0
     drop_path: Share = 0.0
     channels_last: bool = True  # memory format; the numbers are the same

@@ -18,8 +18,8 @@ from torch import Tensor
 from sslcli.api import Offer, Options
 from sslcli.errors import UserError
 from sslcli.nn import Backbone, Imported
+from sslcli.nn.foreign.pickles import FOREIGN_PICKLES, read_foreign_pickle
 from sslcli.nn.loading import some
-from sslcli.nn.pickles import FOREIGN_PICKLES, read_foreign_pickle
 from sslcli.nn.references import read_pickle, read_safetensors
 from sslcli.nn.stored import save_backbone
 from sslcli.plugins import load_registry, provenance, resolve

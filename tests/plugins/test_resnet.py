@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from sslcli_resnet import sslcli_backbones
 from sslcli_resnet.backbone import Resnet
 from sslcli_resnet.options import ResnetOptions
+from sslcli_resnet.padding import same_layer
 
 from sslcli.api import Context
 from sslcli.errors import UserError
@@ -97,6 +98,50 @@ def test_the_small_stem_keeps_the_size_of_the_picture():
     assert model.maxpool(model.act1(model.bn1(model.conv1(torch.randn(1, 3, 32, 32))))).shape == (1, 64, 32, 32)
 
 
+@pytest.mark.parametrize("options", [{"depth": 18}, {"depth": 50}, {"depth": 18, "stem": "small"}])
+def test_same_padding_keeps_sizes_names_and_random_start(options):
+    plain, same = resnet(**options), resnet(padding="same", **options)
+    own, others = plain.exported.state_dict(), same.exported.state_dict()
+    assert own.keys() == others.keys()
+    assert all(torch.equal(own[name], others[name]) for name in own)
+    images = torch.randn(1, 3, 64, 64)
+    assert same.eval().features(images).tokens.shape == plain.eval().features(images).tokens.shape
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "before", "after"),
+    [(224, 7, 2, 3), (96, 7, 2, 3), (112, 3, 0, 1), (56, 3, 0, 1), (48, 3, 0, 1), (24, 3, 0, 1), (63, 3, 1, 1)],
+)
+def test_a_strided_convolution_pads_as_tensorflow_does(side, kernel, before, after):
+    plain = torch.nn.Conv2d(2, 4, kernel, 2, kernel // 2, bias=False)
+    images = torch.randn(1, 2, side, side)
+    padded = torch.nn.functional.pad(images, (before, after, before, after))
+    expected = torch.nn.functional.conv2d(padded, plain.weight, stride=2)
+    assert torch.equal(same_layer(plain)(images), expected)
+
+
+def test_the_max_pooling_pads_with_less_than_anything():
+    images = -1 - torch.rand(1, 2, 112, 112)
+    padded = torch.nn.functional.pad(images, (0, 1, 0, 1), value=-torch.inf)
+    pooled = same_layer(torch.nn.MaxPool2d(3, 2, 1))(images)
+    assert torch.equal(pooled, torch.nn.functional.max_pool2d(padded, 3, 2))
+    assert pooled.isfinite().all()
+
+
+def test_layers_that_pad_alike_stay_as_they_are():
+    assert same_layer(torch.nn.Conv2d(2, 2, 3, 1, 1)) is None
+    assert same_layer(torch.nn.Conv2d(2, 2, 1, 2)) is None
+    model = resnet(depth=50, padding="same").model
+    changed = [name for name, layer in model.named_modules() if type(layer).__name__.endswith("Same")]
+    assert changed == ["conv1", "maxpool", "layer2.0.conv2", "layer3.0.conv2", "layer4.0.conv2"]
+
+
+def test_symmetric_and_same_padding_give_other_features():
+    images = torch.randn(1, 3, 64, 64)
+    plain, same = (resnet(depth=18, padding=padding).eval().features(images) for padding in ("symmetric", "same"))
+    assert not torch.allclose(plain.pooled, same.pooled, atol=1e-2)
+
+
 def test_weights_lie_in_the_memory_format_of_convolutions():
     weight = resnet(depth=18).model.layer1[0].conv1.weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
@@ -115,8 +160,8 @@ def test_timm_builds_the_same_network_from_the_config(options):
     assert torch.allclose(plain(images), backbone.features(images).pooled, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"stem": "small"}, {"width_multiple": 2}])
-def test_a_stem_that_timm_does_not_have_has_no_timm_config(options):
+@pytest.mark.parametrize("options", [{"stem": "small"}, {"width_multiple": 2}, {"padding": "same"}])
+def test_a_stem_or_padding_that_timm_does_not_have_has_no_timm_config(options):
     assert resnet(depth=18, **options).timm_config() == {}
 
 

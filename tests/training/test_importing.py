@@ -1,11 +1,14 @@
 """A file, an importer and a recipe become a run; what does not fit is refused, and nothing half-written stays."""
 
 import json
+import pickle
 from argparse import Namespace
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import timm
 import torch
@@ -221,6 +224,15 @@ def test_a_file_that_was_cut_anywhere_is_refused_and_not_by_another_exception(zi
 def test_the_arguments_of_a_file_are_read_as_they_were_kept(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pth", {"args": Namespace(epochs=3), "epoch": 3})
     assert read_document(path) == {"args": Namespace(epochs=3), "epoch": 3}
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pickle", ".dill"])
+def test_a_pickle_of_another_library_is_read_and_what_it_would_call_is_a_record(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(pickle.dumps({"weights": numpy.ones(3), "version": Fraction(1, 2)}, 2))
+    document = read_document(path)
+    assert torch.equal(document["weights"].tensor(), torch.ones(3, dtype=torch.float64))
+    assert str(document["version"].maker) == "fractions.Fraction"
 
 
 def test_names_beyond_a_screenful_are_counted() -> None:

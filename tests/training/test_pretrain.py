@@ -129,7 +129,6 @@ def test_resuming_on_the_same_pictures_elsewhere_is_allowed(
         ([], "name either a recipe, or a run with --resume"),
         (["--resume", "nowhere"], "there is no run at nowhere"),
         (["quickstart", "--resume", "run"], "name either a recipe, or a run with --resume"),
-        (["quickstart", "--set", "train.precision='fp16'"], "needs a GPU"),
         (["quickstart", "--set", "train.trackers=['tensorbord']"], "no tracker 'tensorbord'"),
         (["quickstart", "--set", "train.batch_size=4000"], "4000"),
         (["quickstart", "--set", "optimizer.lr_factors={'*.nothing'=0.1}"], "no parameter is called '*.nothing'"),
@@ -142,6 +141,12 @@ def test_mistakes_are_told_with_exit_code_two(
     assert run(["pretrain", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_half_precision_needs_a_gpu(capsys):
+    assert run(["pretrain", "quickstart", "--set", "train.precision='fp16'"]) == 2
+    assert "needs a GPU" in capsys.readouterr().err
 
 
 def test_a_dry_run_builds_everything_and_writes_nothing(tmp_path: Path, train: Callable[..., int], capsys: Any) -> None:
