@@ -37,7 +37,7 @@ class GaussianBlur:
 
     def __call__(self, images: Tensor, draws: Mapping[str, Tensor]) -> Tensor:
         """Blurred images `[B, 3, S, S]`."""
-        if self.settings.form == "byol":
+        if self.settings.form == "deepmind":
             operation = partial(blur, reach=images.shape[-1] // BYOL_REACH, reflect=False)
         else:
             operation = partial(blur, reach=math.ceil(REACH * self.settings.sigma[1]))

@@ -31,7 +31,7 @@ from sslcli.data.settings import Jitter, chance_of
 ColourOperation = Callable[[Tensor, Tensor], Tensor]  # images [B, 3, H, W] and one number a sample [B]
 STEPS: dict[str, tuple[ColourOperation, ...]] = {  # the four operations of a form, as `order` counts them
     "torchvision": (scale_brightness, scale_contrast, scale_saturation, shift_hue),
-    "byol": (shift_brightness, scale_channel_contrast, scale_hsv_saturation, shift_hue),
+    "deepmind": (shift_brightness, scale_channel_contrast, scale_hsv_saturation, shift_hue),
 }
 YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))  # from RGB
 
@@ -44,7 +44,7 @@ class ColourJitter:
     def __init__(self, settings: Jitter) -> None:
         self.settings = settings
         factors = [(max(0.0, 1.0 - s), 1.0 + s) for s in (settings.brightness, settings.contrast, settings.saturation)]
-        if settings.form == "byol":
+        if settings.form == "deepmind":
             factors[0] = (-settings.brightness, settings.brightness)  # added, not multiplied
         self.ranges = [*factors, (-settings.hue, settings.hue)]
 

@@ -107,9 +107,9 @@ class Operation(Options):
 class Jitter(Operation):
     """Colour jitter: brightness, contrast and saturation by up to ±strength, hue by up to ±a share of the circle.
 
-    `fast` is one affine map of colours. `torchvision` and `byol` do one operation after another, each clamped: the
-    first as torchvision, the second as BYOL's released code, which adds to the brightness instead of scaling it, takes
-    contrast from the mean of each channel, and scales the saturation of HSV.
+    `fast` is one affine map of colours. `torchvision` and `deepmind` do one operation after another, each clamped: the
+    first as torchvision, the second as the code that DeepMind released for BYOL and RELICv2, which adds to the
+    brightness instead of scaling it, takes contrast from the mean of each channel, and scales the saturation of HSV.
     """
 
     probability: Chances = (0.8,)
@@ -117,19 +117,19 @@ class Jitter(Operation):
     contrast: Strength = 0.4
     saturation: Strength = 0.4
     hue: Annotated[float, Field(ge=0.0, le=0.5)] = 0.1
-    form: Literal["fast", "torchvision", "byol"] = "fast"
+    form: Literal["fast", "torchvision", "deepmind"] = "fast"
 
 
 class Blur(Operation):
     """Gaussian blur, with a standard deviation in pixels that is drawn from `sigma`.
 
-    `byol` cuts the kernel off a twentieth of the crop's side from its middle (23 pixels at 224) and pads with black, as
-    BYOL's released code does; `full` cuts off nothing that can be seen, and reflects the picture at its edges.
+    `deepmind` cuts the kernel off a twentieth of the crop's side from its middle (23 pixels at 224) and pads with
+    black, as the code of BYOL and RELICv2 does; `full` cuts off nothing that can be seen, and reflects at the edges.
     """
 
     probability: Chances = (0.5,)
     sigma: Range = (0.1, 2.0)
-    form: Literal["full", "byol"] = "full"
+    form: Literal["full", "deepmind"] = "full"
 
 
 class Solarise(Operation):

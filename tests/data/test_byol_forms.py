@@ -18,9 +18,9 @@ from sslcli.data.photometric import Photometric
 from sslcli.data.settings import Blur, Cropping, Jitter, Photometry
 
 VIEWS = {  # the two presets, A and B, as two crops of one group
-    "jitter": {"probability": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1, "form": "byol"},
+    "jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1, "form": "deepmind"},
     "grey": 0.2,
-    "blur": {"probability": [1.0, 0.1], "form": "byol"},
+    "blur": {"probability": [1.0, 0.1], "form": "deepmind"},
     "solarise": {"probability": [0.0, 0.2], "threshold": 127.5},
 }
 
@@ -66,7 +66,7 @@ def test_saturation_is_that_of_hsv(images, factor):
 
 
 def test_jitter_does_the_four_in_the_drawn_order_and_clamps_each_time(images):
-    jitter = ColourJitter(Jitter(form="byol", probability=(1.0,)))
+    jitter = ColourJitter(Jitter(form="deepmind", probability=(1.0,)))
     factors, order = torch.tensor([[0.35, 1.3, 0.8, 0.07]] * 6), torch.tensor([[2, 0, 3, 1]] * 6)
     shown = jitter(images, {"jittered": torch.ones(6, dtype=torch.bool), "jitter": factors, "jitter_order": order})
     expected = colour.scale_hsv_saturation(images, factors[:, 2])
@@ -75,7 +75,7 @@ def test_jitter_does_the_four_in_the_drawn_order_and_clamps_each_time(images):
 
 
 def test_what_is_added_to_the_brightness_is_drawn_around_zero():
-    jitter = ColourJitter(Jitter(form="byol", brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1))
+    jitter = ColourJitter(Jitter(form="deepmind", brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1))
     rng = np.random.default_rng(0)
     drawn = np.array([jitter.draw(rng.random(ColourJitter.numbers).tolist(), 0)["jitter"] for _ in range(4000)])
     assert np.allclose(drawn.min(axis=0), [-0.4, 0.6, 0.8, -0.1], atol=0.01)
@@ -92,7 +92,7 @@ def test_the_kernel_has_a_tenth_of_the_side_and_sums_to_one(size, taps):
 def test_blur_is_the_loop_over_taps_with_black_beyond_the_edges():
     images = torch.rand(2, 3, 60, 60, generator=torch.Generator().manual_seed(0))
     sigma = torch.tensor([0.4, 1.9])
-    shown = GaussianBlur(Blur(form="byol"))(images, {"blur": sigma})
+    shown = GaussianBlur(Blur(form="deepmind"))(images, {"blur": sigma})
     for number in range(2):
         across = [blurred_by_a_loop(row, float(sigma[number]), 3) for row in images[number, 0].tolist()]
         down = zip(*[blurred_by_a_loop(list(column), float(sigma[number]), 3) for column in zip(*across)])

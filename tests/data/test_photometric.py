@@ -242,7 +242,7 @@ def test_switching_one_operation_off_leaves_the_others_as_they_were():
     )
 
 
-@pytest.mark.parametrize("form", ["fast", "torchvision", "byol"])
+@pytest.mark.parametrize("form", ["fast", "torchvision", "deepmind"])
 def test_a_samples_view_does_not_depend_on_the_rest_of_its_batch(form):
     crops = torch.randint(0, 256, (8, 16, 16, 3), dtype=torch.uint8)
     settings = everything(jitter={"probability": 0.8, "form": form})
