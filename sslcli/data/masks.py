@@ -8,6 +8,7 @@ A mask is a PNG, white (1) on the object, of the picture's shape but of any size
 """
 
 import json
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pyarrow import parquet
 
+from sslcli import __version__
 from sslcli.data.fingerprint import ends_of, fingerprint, spread
 from sslcli.data.openers import DEMO
 from sslcli.data.pictures import printable
@@ -159,6 +161,16 @@ def refuse_other_rows(root: Path, source: Source) -> None:
         raise UserError(
             f"the masks in {root} were made for other data: {made_for.get('data')}, not {source.spec}", MAKE
         )
+
+
+def write_manifest(root: Path, facts: Mapping[str, Any]) -> None:
+    """Note how the masks below a folder are made, and by which sslcli; the folder is made. Raises UserError."""
+    text = json.dumps({**facts, "sslcli": __version__}, indent=1)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        write_whole(root / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot write to {root}: {error.strerror or error}", "choose another folder") from error
 
 
 def read_manifest(root: Path) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import json
 import math
 from itertools import product
 from pathlib import Path
@@ -12,6 +13,7 @@ from sslcli_relic.options import RelicOptions, Relicv2Options
 from torch import nn
 
 from sslcli.api import ViewShape
+from sslcli.cli import run
 from sslcli.errors import UserError
 from sslcli.nn import Momentum, info_nce, sample_uniform, update_all
 from sslcli.testing.steps import make_backbone, make_context, make_step
@@ -355,3 +357,23 @@ def test_two_ranks_have_the_losses_and_gradients_of_one(run_ranks, tmp_path):
     one, two = run_ranks(SCRIPT, tmp_path)
     assert {"k1.loss", "k2.loss", "k2.student.weight", "all.loss", "relic.loss", "byol.loss"} < one.keys()
     torch.testing.assert_close(two, one, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_a_few_pictures_are_told_apart_without_collapse(tiny_recipe, tmp_path):
+    """The contrast leaves ln 11 for that of orthogonal negatives, and outputs keep to no common direction."""
+    loss = {"name": "relicv2", "hidden": 64, "output": 16, "temperature": 0.3, "alpha": 1.0, "beta": 1.0}
+    recipe = tiny_recipe(
+        loss=[loss],
+        backbone={"name": "resnet", "model": "test_resnet"},
+        views={"global": {"size": 32, "scale": [0.5, 1.0]}},
+        teacher={"momentum": 0.9},
+        optimizer={"lr": 3e-3},
+        train={"epochs": 50.0, "batch_size": 24, "log_every_steps": 8, "crops_together": False},
+        sentinel={"every_steps": 20},
+    )
+    assert run(["pretrain", str(recipe), "--output", str(tmp_path / "run"), "--quiet"]) == 0
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    contrasts = [record["relicv2/contrast"] for record in records if "relicv2/contrast" in record]
+    assert contrasts[0] > 1.5
+    assert contrasts[-1] < 1.2
