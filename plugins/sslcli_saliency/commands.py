@@ -239,11 +239,12 @@ def tell(tally: "Tally", root: Path, sheet: Path | None, *, json: bool) -> None:
         "written": tally.written,
         "present": tally.present,
         "whole": tally.whole,
-        "mean_area": round(tally.mean_area, 4),
+        "mean_area": tally.mean_area,
         "per_second": round(tally.per_second, 2),
     }
     if json:
         print_json(facts | {"broken": tally.broken, "sheet": str(sheet) if sheet else None})
         return
-    for name, fact in {**facts, "broken": len(tally.broken), **({"sheet": sheet} if sheet else {})}.items():
-        print(f"{name.replace('_', ' '):<10} {fact}")
+    for name, fact in {**facts, "broken": len(tally.broken), "sheet": sheet}.items():
+        if fact is not None:
+            print(f"{name.replace('_', ' '):<10} {fact}")

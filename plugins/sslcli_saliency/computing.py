@@ -56,9 +56,10 @@ class Tally:
         return self.present + self.written + len(self.broken)
 
     @property
-    def mean_area(self) -> float:
-        """Of the objects that were found, as a share of their pictures."""
-        return self.areas / max(self.written - self.whole, 1)
+    def mean_area(self) -> float | None:
+        """Of the objects that were found now, as a share of their pictures; None where none was."""
+        found = self.written - self.whole
+        return round(self.areas / found, 4) if found else None
 
     @property
     def per_second(self) -> float:

@@ -1,6 +1,7 @@
 """From a picture to the mask of its object, by several hand-made methods together or by the map of a backbone.
 
 picture, made small -> superpixels -> five values each, averaged -> cut in two -> edges, pieces and holes tended to
+                       or, on a plain ground -> all that is not ground
 """
 
 from collections.abc import Callable
@@ -9,14 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from sslcli.data.masks import Mask
+from sslcli.data.masks import Mask, usable
 from sslcli_saliency.absorption import absorbed_time
 from sslcli_saliency.background import robust_background
+from sslcli_saliency.colour import lab_of
 from sslcli_saliency.cutting import object_patches
 from sslcli_saliency.geodesic import geodesic_saliency
 from sslcli_saliency.maps import Map, Picture, Values, otsu, resized, stretched
+from sslcli_saliency.plain import object_on_plain_ground
 from sslcli_saliency.reconstruction import reconstruction_error
-from sslcli_saliency.refinement import refined
+from sslcli_saliency.refinement import refined, widened
 from sslcli_saliency.spectral import spectral_residual
 from sslcli_saliency.superpixels import Superpixels, superpixels_of
 
@@ -54,7 +57,11 @@ class Estimate:
 def estimate(picture: Image.Image, settings: Settings, coarse: Map | None = None) -> Estimate:
     """The object of an RGB picture; `coarse`, a map of it in any size, stands in the place of the hand-made ones."""
     small = pixels_of(picture, settings.side)
-    patches = superpixels_of(small, settings.superpixels)
+    lab = lab_of(small)
+    plain = object_on_plain_ground(lab) if coarse is None else None
+    if plain is not None and usable(plain):
+        return Estimate(small, plain.astype(np.float32), widened(plain, round(settings.dilation * min(plain.shape))))
+    patches = superpixels_of(lab, settings.superpixels)
     values = averaged(small, patches) if coarse is None else spread(coarse, patches)
     threshold = LEANING * otsu(values, patches.sizes) if settings.threshold is None else settings.threshold
     mask = patches.paint(object_patches(patches, values, threshold).astype(np.float64))

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from sslcli.data.masks import Mask
-from sslcli_saliency.colour import lab_of
-from sslcli_saliency.maps import Picture
 
 NEAR = 4.0  # CIELAB, from the ground's colour: noise and compression
 CORNERS = 3  # of the four, that lie on the ground at least
@@ -17,9 +15,8 @@ SHARE = 0.4  # of the border, that does at least
 INTERRUPTED = 6  # times, at most, that something on the border interrupts the ground: a rough ground has specks there
 
 
-def object_on_plain_ground(picture: Picture) -> Mask | None:
-    """The mask of a picture `[H, W, 3]` whose ground is of one colour; None where it is not."""
-    lab = lab_of(picture)
+def object_on_plain_ground(lab: NDArray[np.float32]) -> Mask | None:
+    """The mask of a picture in CIELAB `[H, W, 3]` whose ground is of one colour; None where it is not."""
     corners = np.stack([lab[0, 0], lab[0, -1], lab[-1, 0], lab[-1, -1]])
     like = np.linalg.norm(corners[:, None] - corners, axis=2) < NEAR
     most = int(like.sum(axis=1).argmax())

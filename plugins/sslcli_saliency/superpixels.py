@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import shortest_path
 
-from sslcli_saliency.colour import lab_of
-from sslcli_saliency.maps import Map, Picture, Values
+from sslcli_saliency.maps import Map, Values
 
 Pairs = NDArray[np.float64]  # one number for each two superpixels, [N, N]
 COMPACTNESS = 25.0  # of SLIC: how much nearness counts beside likeness, in CIELAB
-ROUNDS = 5  # of SLIC's k-means
+ROUNDS = 3  # of SLIC's k-means
 LEAST_PIXELS = 9  # in a superpixel
 DIFFERENT = 15.0  # CIELAB: colours farther apart than this are little more than just different
 FREE = 1e-9  # what a step costs that costs nothing: scipy takes 0 for no step at all
@@ -72,11 +71,10 @@ def distances(points: NDArray[np.float64]) -> Pairs:
     return np.asarray(np.sqrt(np.einsum("ijk,ijk->ij", apart, apart)))
 
 
-def superpixels_of(picture: Picture, number: int) -> Superpixels:
-    """About as many superpixels, by SLIC (Achanta et al., TPAMI 2012)."""
+def superpixels_of(lab: NDArray[np.float32], number: int) -> Superpixels:
+    """About as many superpixels of a picture in CIELAB `[H, W, 3]`, by SLIC (Achanta et al., TPAMI 2012)."""
     from skimage.segmentation import slic
 
-    lab = lab_of(picture)
     number = max(min(number, lab.shape[0] * lab.shape[1] // LEAST_PIXELS), 1)
     compactness = COMPACTNESS / max(float(np.ptp(lab)), 1.0)  # slic squeezes what it is given into 0 to 1
     labels = slic(lab, number, compactness, max_num_iter=ROUNDS, convert2lab=False, start_label=0)

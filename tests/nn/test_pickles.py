@@ -267,7 +267,7 @@ def test_letters_that_are_no_bytes_are_refused(file: Path) -> None:
     ],
 )
 def test_lengths_that_are_not_there_are_refused(program: bytes, file: Path) -> None:
-    assert refused(file, program).startswith(f"{file} cannot be read: ")
+    assert refused(file, program).startswith(f"{file} cannot be read as a pickle: ")
 
 
 def test_more_instructions_than_a_checkpoint_needs_are_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

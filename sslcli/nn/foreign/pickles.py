@@ -39,7 +39,8 @@ def read_foreign_pickle(path: Path) -> Any:
         hint = "is it a checkpoint of arrays, words and numbers?"
         raise UserError(f"{path} is not taken: it has {reason}", hint) from None
     except Exception as failure:  # a damaged pickle may fail in any way: IndexError, KeyError, ValueError, ...
-        raise UserError(f"{path} cannot be read: {first_line(failure)}", "the file is damaged, or no pickle") from None
+        said = f"{type(failure).__name__}: {first_line(failure)}"
+        raise UserError(f"{path} cannot be read as a pickle: {said}", "the file is damaged, or no pickle") from None
 
 
 class Machine:
