@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import label
+from sslcli_saliency.colour import lab_of
 from sslcli_saliency.estimation import ESTIMATORS, LEANING, Settings, averaged, estimate, levelled, pixels_of
 from sslcli_saliency.maps import Values, otsu
 from sslcli_saliency.superpixels import Superpixels, superpixels_of
@@ -136,7 +137,7 @@ def measured(cases: list[Case]) -> dict[str, Any]:
     scores: dict[str, list[Score]] = {name: [] for name in (*ESTIMATORS, "mean of all")}
     for case in cases:
         pixels = pixels_of(case.picture, PLAIN.side)
-        patches = superpixels_of(pixels, PLAIN.superpixels)
+        patches = superpixels_of(lab_of(pixels), PLAIN.superpixels)
         values = {name: levelled(method(pixels, patches), patches) for name, method in ESTIMATORS.items()}
         for name, found in (values | {"mean of all": averaged(pixels, patches)}).items():
             scores[name].append(score(thresholded(found, patches), case.truth))

@@ -64,7 +64,9 @@ def compute(
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Also a contact sheet of some pictures, to be looked at.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Overwrite masks that are there.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Make all masks anew, in the place of those that are there.")
+    ] = False,
     broken_limit: Annotated[
         float, typer.Option(min=0, max=1, help="The share of pictures that may be unreadable.")
     ] = 0.01,
@@ -86,6 +88,8 @@ def compute(
             f"--method {method.value} {'takes no' if backbone else 'needs a'} --backbone",
             "give both, such as '--method pca --backbone runs/mine', or neither",
         )
+    if sheet is not None and (sheet.suffix.lower() != ".png" or sheet.is_dir()):
+        raise UserError(f"--sheet {sheet} is no PNG", "such as '--sheet look.png'")
     refuse_without_parts()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each worker has one core; numpy is not loaded yet
     from sslcli.data.loader import available_cores
@@ -98,9 +102,7 @@ def compute(
     coarse, said = coarse_maps(source, method, backbone)
     computing.claim(source, output, said, settings, again=again)
     count = available_cores() if workers is None else workers
-    steps = computing.compute(
-        source, output, settings, coarse=coarse, limit=limit, again=again, workers=count if count > 1 else 0
-    )
+    steps = computing.compute(source, output, settings, coarse=coarse, limit=limit, workers=count if count > 1 else 0)
     tally = follow(steps, output, broken_limit)
     if sheet is not None:
         draw_sheet(sheet, source, settings, coarse)

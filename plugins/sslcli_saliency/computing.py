@@ -76,20 +76,29 @@ class Tally:
         self.areas += 0.0 if outcome.whole else outcome.area
 
 
-class Estimating(Dataset[Outcome]):
-    """Estimates and writes the mask of one picture when it is asked for; in a worker, or in the main process."""
+class Estimating(Dataset[Outcome | RunError]):
+    """Estimates and writes the mask of one picture when it is asked for; in a worker, or in the main process.
+
+    A disk that takes no more comes as a value, without the worker's traceback.
+    """
 
     def __init__(self, source: Source, root: Path, settings: Settings, coarse: Mapping[int, Map] | None) -> None:
         self.source, self.root, self.settings, self.coarse = source, root, settings, coarse
 
-    def __getitem__(self, index: int) -> Outcome:
+    def __getitem__(self, index: int) -> Outcome | RunError:
         try:
             image = self.source.image(index)
         except BrokenPicture as broken:
             return Outcome(index, broken=(broken.path, broken.reason))
         found = estimate(image, self.settings, None if self.coarse is None else self.coarse[index]).mask
         use = usable(found)
-        write_mask(mask_file(self.root, self.source.key(index)), found if use else np.ones_like(found))
+        file = mask_file(self.root, self.source.key(index))
+        try:
+            write_mask(file, found if use else np.ones_like(found))
+        except OSError as error:
+            return RunError(
+                f"cannot write {file}: {error.strerror or error}", "make room; then the same command goes on"
+            )
         return Outcome(index, float(found.mean()), whole=not use)
 
 
@@ -100,15 +109,14 @@ def compute(
     *,
     coarse: CoarseMaps | None = None,
     limit: int = 0,
-    again: bool = False,
     workers: int = 0,
 ) -> Iterator[tuple[Tally, Outcome | None]]:
     """Write the masks that are not there yet, and tell after each picture how it stands; once before the first.
 
-    `limit` takes so many pictures, evenly spread; `again` overwrites what is there.
+    `limit` takes so many pictures, evenly spread.
     """
     wanted = spread(len(source), limit or len(source))
-    todo = wanted if again else [index for index in wanted if not mask_file(root, source.key(index)).is_file()]
+    todo = [index for index in wanted if not mask_file(root, source.key(index)).is_file()]
     tally = Tally(len(wanted), present=len(wanted) - len(todo))
     yield tally, None
     for start in range(0, len(todo), AT_ONCE):
@@ -134,7 +142,10 @@ def outcomes(estimating: Estimating, indices: Sequence[int], workers: int) -> It
             )
         )
     try:
-        yield from arriving
+        for outcome in arriving:
+            if isinstance(outcome, RunError):
+                raise outcome
+            yield outcome
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -144,7 +155,7 @@ def outcomes(estimating: Estimating, indices: Sequence[int], workers: int) -> It
 
 
 def claim(source: Source, root: Path, method: str, settings: Settings, *, again: bool) -> None:
-    """Note in the folder what its masks are made of and how; refuse a folder whose masks are made otherwise."""
+    """Note in the folder what its masks are made of and how; refuse one that holds others, or clear these away."""
     manifest = {
         "data": absolute(source.spec),
         "fingerprint": source.fingerprint,
@@ -153,9 +164,17 @@ def claim(source: Source, root: Path, method: str, settings: Settings, *, again:
         "options": asdict(settings),
     }
     noted = read_manifest(root)
+    if not noted and not again and root.is_dir() and any(root.iterdir()):
+        raise UserError(
+            f"{root} is not empty, and nothing says that it holds masks",
+            "name another folder, or overwrite with --again",
+        )
     differing = [name for name in ("fingerprint", "method", "options") if noted and noted.get(name) != manifest[name]]
     if differing and not again:
         raise other_masks(root, differing[0], noted, manifest)
+    if again:
+        for index in range(len(source)):
+            mask_file(root, source.key(index)).unlink(missing_ok=True)
     write_manifest(root, manifest)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,36 @@ def test_masks_made_otherwise_are_not_mixed_with_others(pictures, tmp_path, caps
     assert compute(pictures, masks, "--again") == 0
 
 
+def test_masks_that_are_made_again_are_never_mixed_with_those_before(pictures, tmp_path, capsys):
+    masks = tmp_path / "masks"
+    assert compute(pictures, masks) == 0
+    assert compute(pictures, masks, "--again", "--dilation", 0.2, "--limit", 2) == 0
+    assert len(content(masks)) == 2
+    capsys.readouterr()
+    assert compute(pictures, masks, "--dilation", 0.2, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["written"] == 4
+
+
+def test_a_folder_with_something_else_in_it_is_refused(pictures, tmp_path, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "of.txt").write_text("words")
+    assert compute(pictures, tmp_path / "full") == 2
+    assert "is not empty, and nothing says that it holds masks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_disk_that_takes_no_more_is_told_and_the_command_goes_on_later(pictures, tmp_path, capsys, workers):
+    masks = tmp_path / "masks"
+    assert compute(pictures, masks) == 0
+    shutil.rmtree(masks / "1")
+    (masks / "1").write_text("where a folder must be")
+    assert run(["saliency", "compute", str(pictures), "-o", str(masks), "--workers", workers]) == 1
+    assert f"error: cannot write {masks / '1'}" in capsys.readouterr().err
+    (masks / "1").unlink()
+    assert compute(pictures, masks) == 0
+    assert len(content(masks)) == 6
+
+
 def test_a_broken_picture_is_told_and_has_no_mask_and_many_stop_the_command(pictures, tmp_path, capsys):
     (pictures / "0" / "0.png").write_bytes(b"no picture")
     assert compute(pictures, tmp_path / "masks", "--json") == 0
@@ -129,6 +160,7 @@ def test_masks_come_from_a_backbone_of_ones_own(pictures, tmp_path, method, caps
         (["demo", "-o", "masks", "--method", "pca", "--backbone", "nowhere"], "there is no nowhere"),
         (["demo", "-o", "masks", "--method", "attention", "--backbone", "random:quickstart"], "has no CLS token"),
         (["demo", "-o", "masks", "--method", "pca", "--backbone", "pixels"], "pixels has no map of its pictures"),
+        (["demo", "-o", "masks", "--sheet", "look.gif"], "--sheet look.gif is no PNG"),
         (["demo"], "missing option '--output'"),
     ],
 )
