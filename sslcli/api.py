@@ -4,14 +4,16 @@ Nothing here imports torch, so a recipe can be checked, listed and completed wit
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pluggy
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 hookimpl = pluggy.HookimplMarker("sslcli")
+
+T = TypeVar("T")
 
 
 class Options(BaseModel):
@@ -108,6 +110,7 @@ class Reads:
     teacher: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()  # facts of the samples that some augmentation gives, by `column.NAME`
+    plans: tuple[str, ...] = ()  # mixed groups whose plan it wants
 
 
 class LossOptions(Options):
@@ -158,6 +161,15 @@ class PrototypeOptions(Options):
     centre_momentum: Share = 0.9
 
 
+class DecoderOptions(Options):
+    """What a loss has that rebuilds hidden patches: what is rebuilt, and by how large a decoder."""
+
+    norm_pixels: bool = True  # rebuild each patch less its mean, by its deviation
+    decoder_width: Annotated[int, Field(ge=4, multiple_of=4)] = 512
+    decoder_depth: Annotated[int, Field(ge=1)] = 8
+    decoder_heads: Annotated[int, Field(ge=1)] = 16
+
+
 class ViewOptions(Options):
     """What every view group has that is cut from the picture: how many crops, and their size in pixels."""
 
@@ -173,6 +185,10 @@ class MixOptions(Options):
     """What every view group has that is mixed on the device from another group."""
 
     source: str  # the view group that is mixed
+
+    def joined(self) -> int:
+        """How many samples, one after the other in the batch, become one mixed image; 1 where each has its own."""
+        return 1
 
 
 class BackboneOptions(Options):
@@ -220,7 +236,10 @@ class Augmentation(Offer):
 
 @dataclass(frozen=True)
 class Backbone(Offer):
-    """Views to tokens and features; `abilities` are among `tokens`, `masking`, `attention_mask`, `experts`."""
+    """Views to tokens and features.
+
+    `abilities` are among `tokens`, `masking`, `attention_mask`, `attention_choice`, `experts`.
+    """
 
     kind = "backbone"
     base = BackboneOptions
@@ -248,10 +267,11 @@ class Importer(Offer):
 
 @dataclass(frozen=True)
 class ViewShape:
-    """How many crops a view group has, and their size in pixels."""
+    """How many crops a view group has, their size in pixels, and how many samples one of its images is mixed of."""
 
     crops: int
     size: int
+    joined: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,10 +297,21 @@ class Context:
     patch_size: int = 0  # pixels a side
     grid: tuple[int, int] = (0, 0)  # patches, rows by columns
     prefix_tokens: int = 0  # CLS and registers, before the patch tokens
+    shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # by `once`, of one model
 
     def crops(self, view: str) -> int:
         """How many crops a view group has; none where `view` is empty."""
         return self.views[view].crops if view else 0
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """What `make` returns, made once a model: for losses of one plugin that share a head.
+
+        A module that several losses hold learns from all of them, and is saved once.
+        """
+        if key not in self.shared:
+            self.shared[key] = make()
+        result: T = self.shared[key]
+        return result
 
 
 Offers = Iterable[Offer]

@@ -21,7 +21,7 @@ HOOKS: dict[str, type[Offer]] = {
     "sslcli_importers": Importer,
 }
 KINDS = tuple(record.kind for record in HOOKS.values())
-ABILITIES = ("tokens", "masking", "attention_mask", "experts")
+ABILITIES = ("tokens", "masking", "attention_mask", "attention_choice", "experts")
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 CODE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 NAMED_BY = {"augmentation": "augmentation"}  # the key of a recipe's table that names the plugin; `name` for other kinds

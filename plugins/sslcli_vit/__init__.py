@@ -3,7 +3,7 @@
 from sslcli.api import Backbone, Offers, hookimpl
 from sslcli_vit.options import VitOptions
 
-ABILITIES = ("tokens", "masking", "attention_mask", "experts")
+ABILITIES = ("tokens", "masking", "attention_mask", "attention_choice", "experts")
 
 
 @hookimpl

@@ -7,6 +7,7 @@ encode_together: the same for crops of several sizes, packed into one forward
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import timm
@@ -16,12 +17,13 @@ from torch.utils.checkpoint import checkpoint
 
 from sslcli.api import Context
 from sslcli.errors import UserError
-from sslcli.nn.backbone import Backbone
+from sslcli.nn.backbone import Backbone, Choose
 from sslcli.nn.experts import Experts
 from sslcli.nn.features import Features
 from sslcli.nn.positions import resize_positions
 from sslcli_vit import ABILITIES
 from sslcli_vit.building import build_model, model_arguments, position_prefix
+from sslcli_vit.choosing import choosing_block
 from sslcli_vit.options import VitOptions
 from sslcli_vit.packing import Layout, pack, packable, packed_block
 
@@ -75,18 +77,20 @@ class Vit(Backbone):
         tokens: Tensor,
         *,
         keep: Tensor | None = None,
-        attend: Tensor | None = None,
+        attend: Tensor | Choose | None = None,
         columns: Mapping[str, Tensor] | None = None,
     ) -> Features:
         """Features of patch tokens `[B, N, D]`, or of the kept ones alone, `keep [B, K]`, in the order of `keep`.
 
-        `attend`, broadcast to `[B, heads, M, M]`, counts the M tokens that are encoded: prefix tokens, then patches.
+        `attend`, broadcast to `[B, heads, M, M]`, counts the M tokens that are encoded: prefix tokens, then patches. A
+        function is asked for such a mask in every block.
         """
         if keep is not None:
             tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
         sequence = self.enter(tokens)
-        for block in self.model.blocks:
-            sequence = self.run(run_block, block, sequence, attend, columns)
+        for number, block in enumerate(self.model.blocks):
+            look = attend if attend is None or isinstance(attend, Tensor) else partial(attend, number)
+            sequence = self.run(run_block, block, sequence, look, columns)
         return self.leave(sequence)
 
     def encode_together(
@@ -167,11 +171,16 @@ class Vit(Backbone):
 
 
 def run_block(
-    block: nn.Module, sequence: Tensor, attend: Tensor | None, columns: Mapping[str, Tensor] | None
+    block: nn.Module,
+    sequence: Tensor,
+    attend: Tensor | Callable[[Tensor], Tensor] | None,
+    columns: Mapping[str, Tensor] | None,
 ) -> Tensor:
     """A block's output; its experts, if it has some, are told the facts of the images (again when recomputed)."""
     mlp = getattr(block, "mlp", None)
     if isinstance(mlp, Experts):
         mlp.columns = columns
+    if callable(attend):
+        return choosing_block(block, sequence, attend)
     output: Tensor = block(sequence) if attend is None else block(sequence, attn_mask=attend)
     return output

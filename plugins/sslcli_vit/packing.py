@@ -8,7 +8,7 @@ Norms, projections and MLPs see each token alone, so they run once over everythi
 for each group. A block whose parts do more than that is not packed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from timm.layers import Attention, GluMlp, Mlp, SwiGLU
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+
+from sslcli.nn.precision import in_full_precision
 
 TOKENWISE_MLPS = (Mlp, GluMlp, SwiGLU)
 
@@ -50,8 +52,12 @@ def pack(sequences: Sequence[Tensor]) -> Tensor:
 
 def packable(block: nn.Module) -> bool:
     """Whether a block is timm's plain one, of parts that see each token alone, attention apart."""
-    plain = type(block) is Block and type(block.attn) is Attention
-    return plain and isinstance(getattr(block, "mlp", None), TOKENWISE_MLPS)
+    return plain(block) and isinstance(getattr(block, "mlp", None), TOKENWISE_MLPS)
+
+
+def plain(block: nn.Module) -> bool:
+    """Whether attention and residuals of a block are those that are written out here; its MLP may be any."""
+    return type(block) is Block and type(block.attn) is Attention
 
 
 def packed_block(block: Any, flat: Tensor, layout: Layout) -> Tensor:
@@ -61,10 +67,15 @@ def packed_block(block: Any, flat: Tensor, layout: Layout) -> Tensor:
     return flat + drop_images(block.drop_path2, block.ls2(block.mlp(block.norm2(flat))), layout)
 
 
-def packed_attention(attention: Any, flat: Tensor, layout: Layout) -> Tensor:
-    """`Attention.forward` of timm on packed tokens `[T, D]`: no token sees another image."""
+def packed_attention(
+    attention: Any, flat: Tensor, layout: Layout, choose: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
+    """`Attention.forward` of timm on packed tokens `[T, D]`: no token sees another image.
+
+    `choose`, where it is given, makes a mask of the logits of each group.
+    """
     qkv = attention.qkv(flat).unflatten(-1, (3, attention.num_heads, attention.head_dim))  # [T, 3, heads, d]
-    attended = attention.norm(pack([attend_within(attention, group) for group in layout.split(qkv)]))
+    attended = attention.norm(pack([attend_within(attention, group, choose) for group in layout.split(qkv)]))
     gate = getattr(attention, "gate", None)  # older releases of timm have none
     if gate is not None:
         attended = attended * gate(flat).sigmoid()
@@ -72,17 +83,26 @@ def packed_attention(attention: Any, flat: Tensor, layout: Layout) -> Tensor:
     return output
 
 
-def attend_within(attention: Any, qkv: Tensor) -> Tensor:
+def attend_within(attention: Any, qkv: Tensor, choose: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Attention within each image of one group, `[B, N, 3, heads, d]` to `[B, N, heads * d]`."""
     query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # [B, heads, N, d] each
+    query, key = attention.q_norm(query), attention.k_norm(key)
     attended = scaled_dot_product_attention(
-        attention.q_norm(query),
-        attention.k_norm(key),
+        query,
+        key,
         value,
+        attn_mask=None if choose is None else chosen(query, key, attention.scale, choose),
         dropout_p=attention.attn_drop.p if attention.training else 0.0,
         scale=attention.scale,
     )
     return attended.transpose(1, 2).flatten(2)
+
+
+@in_full_precision
+@torch.no_grad()
+def chosen(query: Tensor, key: Tensor, scale: float, choose: Callable[[Tensor], Tensor]) -> Tensor:
+    """The mask that is made of the logits of each head, `[B, heads, N, N]`."""
+    return choose(scale * (query @ key.transpose(-2, -1)))
 
 
 def drop_images(drop_path: Any, residual: Tensor, layout: Layout) -> Tensor:

@@ -1,6 +1,6 @@
 """What the authors of losses and backbones use. What builds on timm stays in its own file: `decoder`, `batchnorm`."""
 
-from sslcli.nn.backbone import Backbone
+from sslcli.nn.backbone import Backbone, Choose
 from sslcli.nn.contrast import info_nce, nt_xent, queue_contrast
 from sslcli.nn.features import Features
 from sslcli.nn.gather import all_mean, gather, gather_with_gradient, rank, sum_with_gradient, world
@@ -26,6 +26,7 @@ from sslcli.nn.step import Limit, Step
 __all__ = [
     "Backbone",
     "Centre",
+    "Choose",
     "Distillation",
     "Features",
     "Imported",

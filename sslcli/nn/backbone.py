@@ -9,13 +9,15 @@ from torch import Tensor, nn
 from sslcli.errors import UserError
 from sslcli.nn.features import Features
 
+Choose = Callable[[int, Tensor], Tensor]  # choose(block, logits [B, heads, M, M]) -> mask, without gradient
+
 
 class Backbone(nn.Module, ABC):
     """A network from images to `Features`. The shapes below are fixed when it is built.
 
     A backbone with the ability `tokens` also works in two stages, `encode(embed(images))`; with `masking`, `encode`
-    takes `keep` and `embed` takes `mask`; with `attention_mask`, `encode` takes `attend`; with `experts`, `replace_mlp`
-    puts experts into a block.
+    takes `keep` and `embed` takes `mask`; with `attention_mask`, `encode` takes a mask as `attend`, with
+    `attention_choice` a function that makes one; with `experts`, `replace_mlp` puts experts into a block.
     """
 
     abilities: frozenset[str] = frozenset()
@@ -44,14 +46,16 @@ class Backbone(nn.Module, ABC):
         tokens: Tensor,
         *,
         keep: Tensor | None = None,
-        attend: Tensor | None = None,
+        attend: Tensor | Choose | None = None,
         columns: Mapping[str, Tensor] | None = None,
     ) -> Features:
         """Prefix tokens joined, blocks and last norm applied to `tokens [B, N, D]` (ability `tokens`).
 
         `keep [B, K]` are the patch tokens to encode, the others are left out (ability `masking`); `attend`, broadcast
         to `[B, heads, M, M]`, is true where a query may look at a key, for the M tokens that are encoded, prefix tokens
-        first (ability `attention_mask`); `columns [B]` are facts of each image that a routing may want.
+        first (ability `attention_mask`). It may be a function, `attend(block, logits) -> mask`, that each block asks
+        with its number and its scaled logits in at least 32 bits, again where a block is recomputed; its mask leaves
+        every query a key (ability `attention_choice`). `columns [B]` are facts of each image that a routing may want.
         """
         raise TypeError(f"{type(self).__name__} has no ability 'tokens'")
 

@@ -6,6 +6,8 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from sslcli.api import Context, DecoderOptions
+from sslcli.errors import UserError
 from sslcli.nn.patches import put_back
 from sslcli.nn.positions import sincos_table
 
@@ -51,6 +53,36 @@ class MaskedDecoder(nn.Module):
         tokens = torch.cat([tokens[:, : self.prefix], patches], dim=1) + self.positions
         predicted: Tensor = self.predict(self.norm(self.blocks(tokens)))
         return predicted[:, self.prefix :]
+
+
+def build_decoder(options: DecoderOptions, context: Context, views: str) -> MaskedDecoder:
+    """The decoder of a loss on a view group, whose images must fill the backbone's grid: its positions are fixed."""
+    refuse_misfits(options, context, views)
+    return MaskedDecoder(
+        context.width,
+        context.patch_size**2 * 3,
+        grid=context.grid,
+        prefix=context.prefix_tokens,
+        decoder_width=options.decoder_width,
+        depth=options.decoder_depth,
+        heads=options.decoder_heads,
+    )
+
+
+def refuse_misfits(options: DecoderOptions, context: Context, views: str) -> None:
+    """Refuse heads that do not divide the width, and images of another size than the backbone's own."""
+    if options.decoder_width % options.decoder_heads:
+        raise UserError(
+            f"a decoder of width {options.decoder_width} cannot be split into {options.decoder_heads} heads",
+            "make decoder_width a multiple of decoder_heads",
+        )
+    view = context.views.get(views)
+    if view is not None and (view.size // context.patch_size,) * 2 != tuple(context.grid):
+        rows, columns = context.grid
+        raise UserError(
+            f"views.{views} of {view.size} px do not fill the backbone's {rows} x {columns} patches",
+            f"let its pictures have {rows * context.patch_size} px, or name another group in loss.views",
+        )
 
 
 def start_xavier(module: nn.Module) -> None:

@@ -63,7 +63,7 @@ def said_groups(parts: Parts) -> list[str]:
 def check_reads(parts: Parts, loss: Choice, place: int) -> None:
     """A loss reads groups and crops that the recipe has."""
     reads = loss.options.reads()
-    for view in dict.fromkeys((*reads.student, *reads.teacher, *reads.images)):
+    for view in dict.fromkeys((*reads.student, *reads.teacher, *reads.images, *reads.plans)):
         group, colon, crop = view.partition(":")
         path, who = reads_path(parts, loss, place, view)
         if group not in said_groups(parts):
@@ -72,6 +72,9 @@ def check_reads(parts: Parts, loss: Choice, place: int) -> None:
         elif colon and not has_crop(parts, group, crop):
             message = f"{who}crop '{view}', and '{group}' has {crops_of(parts, group)}, counted from 0"
             parts.wrong(path, message, f"raise views.{group}.crops")
+        elif view in reads.plans and group in parts.views:
+            hint = f"mixed groups: {', '.join(parts.mixed)}" if parts.mixed else "add one, with a mixing augmentation"
+            parts.wrong(path, f"{who}'{group}' as a mixed group, and it is cut from the picture", hint)
 
 
 def reads_path(parts: Parts, loss: Choice, place: int, view: str) -> tuple[KeyPath, str]:

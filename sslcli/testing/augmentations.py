@@ -18,7 +18,8 @@ from sslcli.plugins import resolve
 from sslcli.testing.examples import example_options
 from sslcli.testing.pictures import draw_picture
 from sslcli.testing.results import expect
-from sslcli.testing.steps import make_context
+from sslcli.testing.steps import make_backbone, make_context
+from sslcli.training.building import with_backbone
 
 SIZES = ((40, 30), (16, 90), (5, 5), (1, 1))  # width, height: also thinner and smaller than a view
 SIZE = 16
@@ -26,8 +27,8 @@ SIZE = 16
 
 def prepare(offer: Offer) -> Any:
     """The augmentation, built as the host builds it."""
-    views = {"global": ViewShape(2, SIZE), "mixed": ViewShape(2, SIZE)}
-    return resolve(offer.code)(example_options(offer), make_context(views))
+    context = make_context({"global": ViewShape(2, SIZE), "mixed": ViewShape(2, SIZE)})
+    return resolve(offer.code)(example_options(offer), with_backbone(context, make_backbone(context)))
 
 
 def checks_of(offer: Offer) -> tuple[Callable[[Any], None], ...]:
@@ -129,10 +130,12 @@ def leaves_crops_and_draws_as_they_were(case: ViewAugmentation) -> None:
 
 
 def mixes_to_images_of_the_same_size(case: MixAugmentation) -> None:
-    """`[*, B, 3, H, W]`, finite, and a plan of tensors."""
+    """`[crops, B, 3, H, W]`, or fewer than B where samples are joined; finite, and a plan of tensors."""
     images = group_of_images()
     mixed, plan = case.mix(images, uniform)
-    expect(mixed.shape[1:] == images.shape[1:], f"mixed images are {tuple(mixed.shape)}, of {tuple(images.shape)}")
+    (crops, samples), size = images.shape[:2], images.shape[2:]
+    fits = mixed.shape[0] == crops and mixed.shape[2:] == size and samples % mixed.shape[1] == 0
+    expect(fits, f"mixed images are {tuple(mixed.shape)}, of {tuple(images.shape)}")
     expect(mixed.isfinite().all(), "a mixed image is not finite")
     wrong = [name for name, value in plan.items() if not isinstance(value, Tensor)]
     expect(not wrong, f"the plan has what is no tensor: {', '.join(wrong)}")

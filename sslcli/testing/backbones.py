@@ -167,6 +167,24 @@ def attends_where_it_may(case: BackboneCase) -> None:
     expect(same(case.encode(attend=free), case.encode()), "attend = all true differs from no attend")
 
 
+def asks_a_function_where_it_may_look(case: BackboneCase) -> None:
+    """Every block asks it once, with its logits; all true changes nothing, one key changes something."""
+    count = case.backbone.prefix_tokens + case.backbone.grid[0] * case.backbone.grid[1]
+    asked: list[tuple[int, tuple[int, ...]]] = []
+
+    def everything(block: int, logits: Tensor) -> Tensor:
+        asked.append((block, tuple(logits.shape)))
+        return torch.ones_like(logits, dtype=torch.bool)
+
+    free = case.encode(attend=everything)
+    shape = (BATCH, case.backbone.heads, count, count)
+    expected = [(block, shape) for block in range(case.backbone.depth)]
+    expect(asked == expected, f"blocks ask with {asked}, not {expected}")
+    expect(same(free, case.encode()), "a function that is all true differs from no attend")
+    itself = case.encode(attend=lambda _, logits: torch.eye(count, dtype=torch.bool).expand_as(logits))
+    expect(not same(itself, free), "what the function hides is still looked at")
+
+
 def takes_experts(case: BackboneCase) -> None:
     """The MLP of the last block can be replaced; by itself, nothing changes."""
     before = case.features()
@@ -189,6 +207,7 @@ ABILITY_CHECKS: dict[str, tuple[Callable[[BackboneCase], None], ...]] = {
     "tokens": (encodes_tokens_as_it_encodes_images, norms_tokens_as_its_last_norm_does),
     "masking": (leaves_out_masked_tokens, puts_a_token_in_the_place_of_masked_patches),
     "attention_mask": (attends_where_it_may,),
+    "attention_choice": (asks_a_function_where_it_may_look,),
     "experts": (takes_experts,),
 }
 

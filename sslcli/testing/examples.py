@@ -23,7 +23,7 @@ def required_options(offer: Offer) -> dict[str, Any]:
 def views_read(reads: Reads, *, size: int = 16) -> dict[str, ViewShape]:
     """View groups that hold every crop that a loss reads: two crops unless it names more."""
     crops = {"global": 2}
-    for view in (*reads.student, *reads.teacher, *reads.images):
+    for view in (*reads.student, *reads.teacher, *reads.images, *reads.plans):
         group, _, crop = view.partition(":")
         crops[group] = max(crops.get(group, 2), int(crop or 0) + 1)
     return {group: ViewShape(count, size) for group, count in crops.items()}

@@ -7,8 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sslcli.api import Augmentation, Offer, ViewOptions
+from sslcli.api import Augmentation, Offer, ViewOptions, ViewShape
 from sslcli.offers import Unfit
+from sslcli.plugins import load_registry
 from sslcli.testing.examples import example_options, required_options, views_read
 from sslcli.testing.pictures import write_masks, write_pictures
 from sslcli.testing.recipes import tiny_document, write_recipe
@@ -40,7 +41,7 @@ def write_tiny_recipe(folder: Path, offer: Offer, file: Path | None) -> Path:
     """The tiny recipe with the offer in its place, on pictures of its own."""
     plugins: dict[str, Any] = {"plugins": [str(file.resolve())]} if file else {}
     data = write_pictures(folder / "pictures")
-    tables = plugins | tables_for(offer)
+    tables = plugins | tables_for(offer, file)
     if looks_at_masks(offer):
         tables |= {"data": {"masks": str(write_masks(folder / "masks", data))}}
     return write_recipe(folder / "recipe.toml", tiny_document(data, **tables))
@@ -52,39 +53,58 @@ def looks_at_masks(offer: Offer) -> bool:
     return isinstance(options, ViewOptions) and options.reads_masks()
 
 
-def tables_for(offer: Offer) -> dict[str, Any]:
+def tables_for(offer: Offer, file: Path | None) -> dict[str, Any]:
     """The tables of a recipe that use this offer."""
-    return TABLES[offer.kind](offer)
+    return TABLES[offer.kind](offer, file)
 
 
-def with_loss(offer: Offer) -> dict[str, Any]:
-    """The loss, and a view group for all that it reads."""
+def with_loss(offer: Offer, file: Path | None) -> dict[str, Any]:
+    """The loss, and a view group for all that it reads; one whose plan it reads is mixed by its own plugin."""
     options: Any = example_options(offer)
-    groups = {
-        group: {"augmentation": "multicrop", **vars(shape)} for group, shape in views_read(options.reads()).items()
-    }
+    reads = options.reads()
+    groups = {group: cut(shape) for group, shape in views_read(reads, size=32 if reads.plans else 16).items()}
+    groups |= {group: mixed_by(mixing_beside(offer, file)) for group in reads.plans}
     return {"loss": [{"name": offer.name, **required_options(offer)}], "views": groups}
 
 
-def with_augmentation(offer: Offer) -> dict[str, Any]:
+def cut(shape: ViewShape) -> dict[str, Any]:
+    """A view group that is cut from the picture."""
+    return {"augmentation": "multicrop", "crops": shape.crops, "size": shape.size}
+
+
+def mixed_by(offer: Offer) -> dict[str, Any]:
+    """A view group that is mixed from `global`."""
+    return {"augmentation": offer.name, **required_options(offer)}
+
+
+def mixing_beside(offer: Offer, file: Path | None) -> Offer:
+    """The first mixing augmentation of the plugin that offers a loss, or else of any."""
+    plugins = load_registry([file] if file else ()).plugins
+    nearest = sorted(plugins, key=lambda plugin: offer not in plugin.offers)
+    mixing = [o for plugin in nearest for o in plugin.offers if isinstance(o, Augmentation) and o.mixes]
+    if not mixing:
+        raise Unfit("it reads how a group was mixed, and no plugin mixes")
+    return mixing[0]
+
+
+def with_augmentation(offer: Offer, file: Path | None) -> dict[str, Any]:
     """The augmentation in the place of the built-in one, or a mixed group that the loss reads."""
-    table = {"augmentation": offer.name, **required_options(offer)}
     if isinstance(offer, Augmentation) and offer.mixes:
-        return {"views": {"mixed": table}, "loss": [{"name": "simclr", "views": "mixed"}]}
-    return {"views": {"global": {**table, "crops": 2}}}
+        return {"views": {"mixed": mixed_by(offer)}, "loss": [{"name": "simclr", "views": "mixed"}]}
+    return {"views": {"global": {"augmentation": offer.name, **required_options(offer), "crops": 2}}}
 
 
-def with_backbone(offer: Offer) -> dict[str, Any]:
+def with_backbone(offer: Offer, file: Path | None) -> dict[str, Any]:
     """The backbone at its defaults, on views of 32 pixels."""
     return {"backbone": {"name": offer.name, **required_options(offer)}, "views": {"global": {"size": 32}}}
 
 
-def with_routing(offer: Offer) -> dict[str, Any]:
+def with_routing(offer: Offer, file: Path | None) -> dict[str, Any]:
     """Four experts in the last block."""
     return {"routing": {"name": offer.name, **required_options(offer), "experts": 4, "blocks": [-1]}}
 
 
-TABLES: Mapping[str, Callable[[Offer], dict[str, Any]]] = {
+TABLES: Mapping[str, Callable[[Offer, Path | None], dict[str, Any]]] = {
     "loss": with_loss,
     "augmentation": with_augmentation,
     "backbone": with_backbone,

@@ -24,7 +24,7 @@ def context_of(recipe: Recipe, *, samples: int, world_size: int = 1) -> Context:
     """What the plugins of a recipe are told of the run; the backbone's own shape is still zero."""
     shapes = {group: ViewShape(choice.options.crops, choice.options.size) for group, choice in recipe.views.items()}
     for group, choice in recipe.mixed.items():
-        shapes[group] = shapes[choice.options.source]
+        shapes[group] = replace(shapes[choice.options.source], joined=choice.options.joined())
     per_epoch = max(samples // recipe.train.batch_size, 1)
     return Context(
         views=shapes,
@@ -80,7 +80,7 @@ def build_backbone(recipe: Recipe, context: Context) -> Backbone:
 
 
 def with_backbone(context: Context, backbone: Backbone) -> Context:
-    """The context, with the shape of the backbone that was built."""
+    """The context of one model: with the shape of the backbone that was built, and nothing shared yet."""
     return replace(
         context,
         width=backbone.width,
@@ -89,12 +89,14 @@ def with_backbone(context: Context, backbone: Backbone) -> Context:
         patch_size=backbone.patch_size,
         grid=backbone.grid,
         prefix_tokens=backbone.prefix_tokens,
+        shared={},
     )
 
 
 def build_pretraining(recipe: Recipe, context: Context, backbone: Backbone) -> Pretraining:
     """Student, teacher where one is needed, losses and views, as the one module that is trained."""
     refuse_packing(recipe, backbone)
+    refuse_uneven_mixes(recipe, context)
     shape = with_backbone(context, backbone)
     losses = [choice for choice in recipe.losses if choice.options.weight > 0]  # one of no weight is left out
     wanted: dict[str, Reads] = {choice.path: choice.options.reads() for choice in losses}
@@ -110,7 +112,7 @@ def build_pretraining(recipe: Recipe, context: Context, backbone: Backbone) -> P
         Momentum(backbone) if taught or recipe.teacher.export else backbone,
         [Term(choice.name, choice.options.weight, wanted[choice.path], build_loss(choice, shape)) for choice in losses],
         views=views,
-        mixes=build_mixes(recipe, context),
+        mixes=build_mixes(recipe, shape),
         shapes=context.views,
         seed=context.seed,
         mean=recipe.train.total == "mean",
@@ -127,6 +129,18 @@ def refuse_packing(recipe: Recipe, backbone: Backbone) -> None:
             + (" while its blocks hold experts" if recipe.routing is not None else ""),
             'leave train.packing at "auto", which packs where it can',
         )
+
+
+def refuse_uneven_mixes(recipe: Recipe, context: Context) -> None:
+    """What one process computes at a time holds whole groups of the samples that become one mixed image."""
+    parts = context.world_size * recipe.train.accumulation
+    for group in recipe.mixed:
+        joined, samples = context.views[group].joined, context.batch_size // parts
+        if samples % joined:
+            raise UserError(
+                f"views.{group} mixes {joined} samples into one image, and a process computes {samples} at a time",
+                f"let train.batch_size be a multiple of {joined * parts}: samples x processes x accumulation",
+            )
 
 
 def refuse_missing_columns(wanted: Mapping[str, Reads], views: Mapping[str, ViewAugmentation]) -> None:

@@ -143,8 +143,22 @@ def sha256(path: Path) -> str:
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, each with memory of its own."""
-    return {name: owned(tensor) for name, tensor in model.state_dict().items()}
+    """Parameters and buffers by name, each with memory of its own; what losses share stands under its first name."""
+    first = first_names(model)
+    return {name: owned(tensor) for name, tensor in model.state_dict().items() if first[name] == name}
+
+
+def restore_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a model its parameters and buffers back. Raises RuntimeError when they are those of another model."""
+    shared = {name: tensors[first] for name, first in first_names(model).items() if first != name and first in tensors}
+    model.load_state_dict({**tensors, **shared})
+
+
+def first_names(model: nn.Module) -> dict[str, str]:
+    """For the name of each parameter and buffer, the first that the same tensor has."""
+    first: dict[int, str] = {}
+    state = model.state_dict(keep_vars=True)
+    return {name: first.setdefault(id(tensor), name) for name, tensor in state.items()}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

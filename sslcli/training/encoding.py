@@ -83,7 +83,8 @@ class Encoding:
         """Crops with the same key share a forward."""
         if not self.together:
             return group, number
-        return group if self.backbone.mixes_batch else self.images[group].shape[-2:]
+        images = self.images[group]  # [crops, B, 3, S, S], B smaller where several samples became one image
+        return group if self.backbone.mixes_batch else (images.shape[1], images.shape[-2:])
 
     def joined(self, bundle: list[Crop]) -> Tensor:
         """The images of a bundle, `[crops * B, 3, S, S]`; those of a whole group are not copied."""
@@ -114,5 +115,7 @@ class Encoding:
         return self.backbone.encode(self.backbone.embed(images), columns=self.told(bundle))
 
     def told(self, bundle: list[Crop]) -> dict[str, Tensor]:
-        """The facts of each image of a bundle, `[crops * B]`."""
+        """The facts of each image of a bundle, `[crops * B]`; none where an image is mixed of several samples."""
+        if self.images[bundle[0][0]].shape[1] != len(next(iter(self.columns.values()))):
+            return {}
         return {name: column.repeat(len(bundle)) for name, column in self.columns.items()}

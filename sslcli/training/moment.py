@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from sslcli.errors import UserError
-from sslcli.training.checkpoint import Saved, model_tensors, optimizer_tensors, restore_optimizer
+from sslcli.training.checkpoint import Saved, model_tensors, optimizer_tensors, restore_model, restore_optimizer
 from sslcli.training.metrics import Means
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def saved(loop: "Loop") -> Saved:
 def restore(loop: "Loop", saved: Saved) -> None:
     """Let the loop stand where the checkpoint stood. Raises UserError when another model was saved."""
     try:
-        loop.pretraining.load_state_dict(dict(saved.model))
+        restore_model(loop.pretraining, saved.model)
         restore_optimizer(loop.plain_optimizer, saved.optimizer)
     except (RuntimeError, KeyError) as misfit:
         raise UserError(

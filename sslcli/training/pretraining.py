@@ -57,6 +57,7 @@ class Pretraining(nn.Module):
         self.losses = nn.ModuleDict({key: term.loss for key, term in self.terms.items()})
         self.views = dict(views)
         self.mixes = dict(mixes)
+        self.shapes = dict(shapes)
         self.seed = seed
         self.scale = 1.0 / sum(term.weight for term in self.terms.values()) if mean else 1.0
         self.together = together  # crops of a group share a forward
@@ -113,7 +114,7 @@ class Pretraining(nn.Module):
             plans: dict[str, Mapping[str, Tensor]] = {}
             for group, (source, augmentation) in self.mixes.items():
                 images[group], plans[group] = augmentation.mix(images[source], self.uniform(group, batch.columns))
-                refuse_other_shape(group, images[group], images[source])
+                refuse_other_shape(group, images[group], images[source], self.shapes[group].joined)
         return images, plans
 
     def finish(self, group: str, batch: Batch) -> Tensor:
@@ -152,12 +153,13 @@ class Pretraining(nn.Module):
             compile_in_place(backbone)
 
 
-def refuse_other_shape(group: str, mixed: Tensor, source: Tensor) -> None:
-    """A mixed group has the crops and samples of its source."""
-    if mixed.shape[:2] != source.shape[:2]:
+def refuse_other_shape(group: str, mixed: Tensor, source: Tensor, joined: int) -> None:
+    """A mixed group has the crops of its source, and one image for each `joined` of its samples."""
+    expected = (source.shape[0], source.shape[1] // joined)
+    if mixed.shape[:2] != expected:
         raise UserError(
             f"views.{group} is mixed to {tuple(mixed.shape[:2])} crops and samples from {tuple(source.shape[:2])}",
-            "its augmentation's mix() must return as many as it was given",
+            f"its augmentation's mix() must return {expected}: it joins {joined}",
         )
 
 

@@ -2,7 +2,7 @@ from functools import partial
 
 import pytest
 import torch
-from sslcli_mae.loss import MaskedAutoencoder, masked_error
+from sslcli_mae.loss import MaskedAutoencoder
 from sslcli_mae.options import MaskedAutoencoderOptions
 from timm.models.vision_transformer import Block
 from torch import nn
@@ -11,6 +11,7 @@ from sslcli.api import Context, Progress, ViewShape
 from sslcli.errors import UserError
 from sslcli.nn import Backbone, Features, Step, patchify, random_masking, unpatchify
 from sslcli.nn.positions import sincos_table
+from sslcli.nn.rebuilding import masked_error
 
 
 class SmallVit(Backbone):

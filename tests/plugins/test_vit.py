@@ -158,6 +158,64 @@ def test_a_full_attention_mask_changes_nothing():
     assert torch.allclose(full.normed, backbone.encode(tokens).normed, atol=1e-6)
 
 
+def nearest(block, logits):
+    """Each query looks at the three keys of highest logit."""
+    best = logits.topk(3, dim=-1).indices
+    return torch.zeros_like(logits, dtype=torch.bool).scatter(-1, best, True)
+
+
+def test_keys_are_chosen_by_the_logits_of_each_block():
+    backbone = vit().eval()
+    tokens = backbone.embed(torch.randn(2, 3, 32, 32))
+    found, sequence = backbone.encode(tokens, attend=nearest).tokens, backbone.enter(tokens)
+    for block in backbone.model.blocks:
+        normed = block.norm1(sequence)
+        query, key, value = block.attn.qkv(normed).view(2, 17, 3, 2, 12).permute(2, 0, 3, 1, 4)
+        logits = query @ key.transpose(-2, -1) / math.sqrt(12)
+        shares = logits.masked_fill(~nearest(0, logits), -math.inf).softmax(-1)
+        sequence = sequence + block.attn.proj((shares @ value).transpose(1, 2).flatten(2))
+        sequence = sequence + block.mlp(block.norm2(sequence))
+    torch.testing.assert_close(found, sequence, rtol=0, atol=1e-5)
+
+
+def test_a_chosen_mask_is_that_mask():
+    backbone = vit(registers=2, drop_path=0.5).eval()
+    tokens, mask = backbone.embed(torch.randn(2, 3, 32, 32)), torch.rand(2, 1, 19, 19) > 0.3
+    chosen = backbone.encode(tokens, attend=lambda block, logits: mask)
+    torch.testing.assert_close(chosen.normed, backbone.encode(tokens, attend=mask).normed, rtol=0, atol=1e-6)
+
+
+def test_keys_are_chosen_in_full_precision_and_without_gradient():
+    backbone, seen = vit(), []
+    with torch.autocast("cpu", torch.bfloat16):
+        tokens = backbone.embed(torch.randn(2, 3, 32, 32))
+        backbone.encode(tokens, attend=lambda block, logits: seen.append(logits) or nearest(block, logits))
+    assert [(logits.dtype, logits.requires_grad) for logits in seen] == [(torch.float32, False)] * 2
+
+
+def test_recomputed_blocks_choose_the_same_keys():
+    images, gradients = torch.randn(2, 3, 32, 32), []
+    for checkpointing in (False, True):
+        backbone = vit(checkpointing=checkpointing, drop_path=0.5)
+        torch.manual_seed(1)
+        backbone.encode(backbone.embed(images), attend=nearest).pooled.sum().backward()
+        gradients.append(backbone.model.blocks[0].attn.qkv.weight.grad)
+    assert torch.equal(*gradients)
+
+
+def test_keys_are_chosen_beside_experts():
+    backbone, plain = vit().eval(), vit().eval()
+    backbone.replace_mlp(1, lambda mlp: nn.Sequential(mlp))
+    tokens = plain.embed(torch.randn(2, 3, 32, 32))
+    assert torch.equal(backbone.encode(tokens, attend=nearest).normed, plain.encode(tokens, attend=nearest).normed)
+
+
+def test_a_block_that_does_not_show_its_logits_is_told_so():
+    backbone = named("vit_base_patch16_rpn_224", 64)  # norms after attention and MLP
+    with pytest.raises(UserError, match="chooses keys by their logits"):
+        backbone.encode(backbone.embed(torch.randn(1, 3, 64, 64)), attend=nearest)
+
+
 def test_checkpointing_gives_the_same_gradients():
     images = torch.randn(2, 3, 32, 32)
     gradients = []
