@@ -4,7 +4,7 @@ from typing import Any
 
 from sslcli.nn import Imported
 from sslcli.nn.foreign.experiments import experiment_of
-from sslcli.nn.foreign.haiku import resnet_of
+from sslcli.nn.foreign.haiku import resnet_of, size_name
 from sslcli_byol.import_options import ByolImportOptions
 
 FIELDS = ("online_params", "target_params", "online_state", "target_state", "opt_state")  # where a file has no names
@@ -28,16 +28,11 @@ def recipe_of(depth: int, multiple: int, epochs: float, *, target: bool) -> dict
     lengths = LENGTHS.get((depth, multiple), ())
     length = round(epochs) if round(epochs) in lengths else 1000
     sizes = {} if lengths else {"depth": depth, "width_multiple": multiple}
-    base = named(depth, multiple) if lengths else named(50, 1)
+    base = size_name(depth, multiple) if lengths else size_name(50, 1)
     return {
         "schema": 1,
         "extends": f"byol/{base}-imagenet-{length}ep",
-        "name": f"byol-{named(depth, multiple)}",
+        "name": f"byol-{size_name(depth, multiple)}",
         "backbone": {**sizes, "padding": "same"},  # as Haiku pads
         "teacher": {"export": target},
     }
-
-
-def named(depth: int, multiple: int) -> str:
-    """A size as recipes call it: resnet50, resnet200x2."""
-    return f"resnet{depth}" + (f"x{multiple}" if multiple > 1 else "")

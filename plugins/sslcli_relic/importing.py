@@ -4,7 +4,7 @@ from typing import Any
 
 from sslcli.nn import Imported
 from sslcli.nn.foreign.experiments import experiment_of
-from sslcli.nn.foreign.haiku import resnet_of
+from sslcli.nn.foreign.haiku import resnet_of, size_name
 from sslcli_relic.import_options import Relicv2ImportOptions
 
 BATCH_SIZE = 4096  # of the paper, as far as it is known
@@ -28,13 +28,8 @@ def recipe_of(depth: int, multiple: int, *, target: bool) -> dict[str, Any]:
     sizes = {} if known else {"depth": depth, "width_multiple": multiple}
     return {
         "schema": 1,
-        "extends": f"relicv2/{named(depth, multiple) if known else named(50, 1)}-imagenet-1000ep",
-        "name": f"relicv2-{named(depth, multiple)}",
+        "extends": f"relicv2/{size_name(depth, multiple) if known else size_name(50, 1)}-imagenet-1000ep",
+        "name": f"relicv2-{size_name(depth, multiple)}",
         "backbone": {**sizes, "padding": "same"},  # as Haiku pads
         "teacher": {"export": target},
     }
-
-
-def named(depth: int, multiple: int) -> str:
-    """A size as recipes call it: resnet50, resnet50x2."""
-    return f"resnet{depth}" + (f"x{multiple}" if multiple > 1 else "")

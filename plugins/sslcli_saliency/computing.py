@@ -15,7 +15,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from sslcli.data.fingerprint import spread
-from sslcli.data.loader import DIED, DIED_HINT, as_is, end_workers, ignore_signals, signals_held
+from sslcli.data.loader import as_is, ignore_signals, served
 from sslcli.data.masks import mask_file, read_manifest, usable, write_manifest, write_mask
 from sslcli.data.pictures import BrokenPicture
 from sslcli.data.source import Source
@@ -130,28 +130,18 @@ def compute(
 
 def outcomes(estimating: Estimating, indices: Sequence[int], workers: int) -> Iterator[Outcome]:
     """What became of each picture, in order, by some worker processes or by this one."""
-    with signals_held():
-        arriving = iter(
-            DataLoader(
-                estimating,
-                batch_size=None,
-                sampler=indices,
-                num_workers=min(workers, len(indices)),
-                collate_fn=as_is,
-                worker_init_fn=ignore_signals,
-            )
-        )
-    try:
-        for outcome in arriving:
-            if isinstance(outcome, RunError):
-                raise outcome
-            yield outcome
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise RunError(DIED, DIED_HINT) from error
-    finally:
-        end_workers(arriving)
+    loader: DataLoader[Outcome | RunError] = DataLoader(
+        estimating,
+        batch_size=None,
+        sampler=indices,
+        num_workers=min(workers, len(indices)),
+        collate_fn=as_is,
+        worker_init_fn=ignore_signals,
+    )
+    for outcome in served(loader):
+        if isinstance(outcome, RunError):
+            raise outcome
+        yield outcome
 
 
 def claim(source: Source, root: Path, method: str, settings: Settings, *, again: bool) -> None:

@@ -132,6 +132,20 @@ def end_workers(arriving: Iterator[Any]) -> None:
                 worker.kill()
 
 
+def served(loader: "DataLoader[Any]") -> Iterator[Any]:
+    """What a loader that goes once through its data gives. Its workers end with it; RunError when one of them dies."""
+    with signals_held():
+        arriving = iter(loader)
+    try:
+        yield from arriving
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise RunError(DIED, DIED_HINT) from error
+    finally:
+        end_workers(arriving)
+
+
 @contextmanager
 def signals_held() -> Iterator[None]:
     """Signals wait while workers start, so that none reaches a worker before it ignores them.

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from sslcli.data.loader import DIED, DIED_HINT, end_workers, ignore_signals, signals_held, workers_of
+from sslcli.data.loader import ignore_signals, served, workers_of
 from sslcli.data.pictures import BrokenPicture
 from sslcli.data.source import Source
-from sslcli.errors import RunError
 from sslcli.evaluation.card import Card, normalise, show
 
 BATCH = 256
@@ -154,16 +153,7 @@ def load(shown: Pictures, batch_size: int, workers: int | Literal["auto"] = "aut
         pin_memory=accelerator,
         generator=torch.Generator(),  # the global one stays as it is: a probe must not change a training run
     )
-    with signals_held():
-        arriving = iter(loader)
-    try:
-        yield from arriving
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise RunError(DIED, DIED_HINT) from error
-    finally:
-        end_workers(arriving)
+    yield from served(loader)
 
 
 @dataclass(frozen=True)

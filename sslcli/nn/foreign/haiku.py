@@ -75,6 +75,11 @@ class HaikuResnet:
         return f"ResNet-{depth}{wide}: {len(self.weights)} tensors of its backbone{copies}; {left_out}"
 
 
+def size_name(depth: int, multiple: int) -> str:
+    """A size as recipes call it: resnet50, resnet50x2."""
+    return f"resnet{depth}" + (f"x{multiple}" if multiple > 1 else "")
+
+
 def resnet_of(params: Mapping[str, Any], state: Mapping[str, Any]) -> HaikuResnet:
     """The residual network among the modules of a network. Raises UserError, which names what is unknown."""
     prefix = prefix_of(params)
