@@ -20,7 +20,7 @@ from sslcli.errors import UserError
 from sslcli.nn import Backbone, Imported
 from sslcli.nn.foreign.pickles import FOREIGN_PICKLES, read_foreign_pickle
 from sslcli.nn.loading import some
-from sslcli.nn.references import read_pickle, read_safetensors
+from sslcli.nn.references import PICKLES, read_pickle, read_safetensors
 from sslcli.nn.stored import save_backbone
 from sslcli.plugins import load_registry, provenance, resolve
 from sslcli.recipe import Recipe, recipe_from_document, to_toml
@@ -30,6 +30,7 @@ from sslcli.training.checkpoint import sha256
 from sslcli.training.export import card_of
 
 MOST_NAMES = 8  # in an error
+ENDINGS = (".safetensors", *PICKLES, *FOREIGN_PICKLES)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def read_document(file: Path) -> Any:
         raise UserError(f"there is no file {file}", "name the .pth, .pt, .safetensors or .pkl file that was released")
     if file.is_dir():
         raise UserError(f"{file} is a folder", "name the .pth, .pt, .safetensors or .pkl file itself")
+    if file.suffix not in ENDINGS:
+        raise UserError(f"{file} is no weights file", f"known endings: {', '.join(ENDINGS)}")
     if file.suffix in FOREIGN_PICKLES:
         return read_foreign_pickle(file)
     return read_safetensors(file) if file.suffix == ".safetensors" else read_pickle(file)
