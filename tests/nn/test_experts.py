@@ -10,7 +10,17 @@ from torch import Tensor, nn
 
 from sslcli.api import Context
 from sslcli.errors import UserError
-from sslcli.nn.experts import Experts, Route, forget_routing, install_routing, routing_losses, routing_parts
+from sslcli.nn.experts import (
+    Experts,
+    Route,
+    forget_routing,
+    install_routing,
+    one_each,
+    perturb_experts,
+    routing_losses,
+    routing_parts,
+    several_each,
+)
 
 
 class Fixed(nn.Module):
@@ -215,3 +225,109 @@ def test_parameter_counts_of_moce_base():
         install_routing(backbone, lambda block: nn.Linear(768, 8, bias=False), (-3, -1), 8)
     assert expert == 4_722_432
     assert sum(parameter.numel() for parameter in backbone.parameters()) == 151_924_992
+
+
+class PerImage(nn.Module):
+    """One gate for all tokens of an image, `[B, 1, E]`, as it is learned."""
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(logits)
+
+    def forward(self, tokens, columns):
+        shares = self.logits.softmax(-1)
+        return Route((shares * nn.functional.one_hot(shares.argmax(-1), shares.shape[-1]))[:, None])
+
+
+class PerToken(PerImage):
+    """The same gates, given to every token."""
+
+    def forward(self, tokens, columns):
+        return Route(super().forward(tokens, columns).gates.expand(-1, tokens.shape[1], -1))
+
+
+def told_apart(routing: nn.Module) -> Experts:
+    """Three experts that differ."""
+    torch.manual_seed(0)
+    experts = Experts(nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 4)), routing, 3)
+    perturb_experts(experts, 1.0, seed=1)
+    return experts.double()
+
+
+def test_a_gate_for_an_image_is_that_gate_for_each_of_its_tokens():
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(2))
+    tokens = torch.randn(5, 7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    results = []
+    for routing in (PerImage(logits), PerToken(logits)):
+        experts, given = told_apart(routing), tokens.clone().requires_grad_()
+        output = experts(given)
+        output.square().sum().backward()
+        results.append((output, given.grad, experts.routing.logits.grad, experts.experts[0][0].weight.grad))
+    for one, other in zip(*results):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_gradients_of_top_one_experts_are_those_of_finite_differences():
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(2))
+    experts = told_apart(PerImage(logits))
+    tokens = torch.randn(4, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    assert torch.autograd.gradcheck(experts, tokens)
+    parameters = {name: parameter.detach().clone().requires_grad_() for name, parameter in experts.named_parameters()}
+    weight = parameters["experts.0.0.weight"]
+    call = torch.func.functional_call
+    assert torch.autograd.gradcheck(
+        lambda changed: call(experts, parameters | {"experts.0.0.weight": changed}, (tokens,)), weight
+    )
+    assert torch.autograd.gradcheck(
+        lambda changed: call(experts, parameters | {"routing.logits": changed}, (tokens,)), parameters["routing.logits"]
+    )
+
+
+def test_one_expert_a_token_and_the_sum_over_several_agree():
+    experts = told_apart(PerImage(torch.zeros(4, 3)))
+    rows, gates = torch.randn(6, 4).double(), torch.eye(3).double()[[0, 2, 2, 1, 0, 2]] * 0.7
+    shares = [2, 1, 3]
+    torch.testing.assert_close(
+        one_each(rows, gates, experts.experts, shares), several_each(rows, gates, experts.experts, shares)
+    )
+
+
+def test_all_experts_open_and_equal_are_the_dense_mlp():
+    mlp = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 4))
+    tokens = torch.randn(2, 3, 4)
+    experts = Experts(mlp, Fixed(torch.randn(2, 3, 5).softmax(-1)), 5)
+    torch.testing.assert_close(experts(tokens), mlp(tokens))
+
+
+def test_equal_copies_come_apart_by_a_share_of_their_deviation_and_trained_ones_are_left():
+    mlp = nn.Linear(64, 64)
+    experts = Experts(mlp, Scaled(), 2)
+    perturb_experts(experts, 0.01, seed=0)
+    moved = experts.experts[0].weight - mlp.weight
+    assert moved.std().item() == pytest.approx(0.01 * mlp.weight.std().item(), rel=0.1)
+    assert torch.equal(experts.experts[0].bias, mlp.bias)
+    before = [parameter.clone() for parameter in experts.parameters()]
+    perturb_experts(experts, 0.01, seed=0)
+    assert all(map(torch.equal, before, experts.parameters()))
+
+
+def test_what_went_to_each_expert_is_counted_in_training_and_taken_once():
+    experts = told_apart(PerImage(torch.eye(3)[[0, 0, 2]] * 9)).train()
+    tokens = torch.randn(3, 5, 4, dtype=torch.float64)
+    experts(tokens)
+    with torch.no_grad():
+        experts(tokens)
+    assert experts.take_shares() == [2, 0, 1]
+    assert experts.take_shares() == [0, 0, 0]
+
+
+def test_logs_of_a_routing_stand_beside_its_losses():
+    class Logging(nn.Module):
+        def forward(self, tokens, columns):
+            gates = torch.ones(len(tokens), 1, 1)
+            return Route(gates, {"balance": tokens.sum() * 0 + 2}, {"entropy": tokens.sum() * 0 + 3})
+
+    experts = Experts(nn.Linear(4, 4), Logging(), 1)
+    experts(torch.randn(2, 3, 4))
+    assert {name: value.item() for name, value in routing_parts(experts).items()} == {"balance": 2.0, "entropy": 3.0}
+    assert routing_losses(experts).item() == 2.0
