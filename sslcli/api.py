@@ -6,6 +6,7 @@ Nothing here imports torch, so a recipe can be checked, listed and completed wit
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import pluggy
@@ -16,12 +17,29 @@ hookimpl = pluggy.HookimplMarker("sslcli")
 T = TypeVar("T")
 
 
+PLACE = "place"
+
+
 class Options(BaseModel):
     """A table of a recipe: strict about types, frozen, and refusing keys that it does not know."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @classmethod
+    def places(cls) -> tuple[str, ...]:
+        """The options that name a file or a folder."""
+        return tuple(name for name, field in cls.model_fields.items() if PLACE in field.metadata)
 
+    @classmethod
+    def trial_values(cls, folder: Path, data: str) -> dict[str, Any]:
+        """What to try a plugin with, other than its defaults: for `sslcli plugins check`, which is done in seconds.
+
+        Files that options name are written below `folder`; `data` is the SPEC of the pictures, for what belongs to them.
+        """
+        return {}
+
+
+Place = Annotated[str, PLACE]  # a file or folder, named from where the command runs; a run keeps its absolute path
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Pair = Annotated[tuple[float, float], Field(strict=False)]
 Triple = Annotated[tuple[float, float, float], Field(strict=False)]
@@ -196,10 +214,11 @@ class BackboneOptions(Options):
 
 
 class RoutingOptions(Options):
-    """What every routing has: how many experts, and which blocks they live in (negative ones count from the end)."""
+    """What every routing has: how many experts, which blocks they live in, and how they begin."""
 
     experts: Annotated[int, Field(ge=1)] = 8  # in each of the blocks
     blocks: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] = (-3, -1)  # negative ones count from the end
+    perturbation: Annotated[float, Field(ge=0.0)] = 0.01  # experts begin as copies of one MLP: noise, in deviations
 
 
 @dataclass(frozen=True)
@@ -265,6 +284,52 @@ class Importer(Offer):
     base = Options
 
 
+class EvaluationOptions(Options):
+    """What every evaluation has."""
+
+    seed: int = 0  # of everything that is drawn: resamples, held-out parts, training
+
+    @classmethod
+    def trial_data(cls, folder: Path) -> str:
+        """The SPEC of pictures to try an evaluation on that takes no ordinary ones, written below `folder`."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Evaluation(Offer):
+    """A judgement of a trained backbone: `code(options, trial) -> sslcli.evaluation.Report`.
+
+    `needs` says what of RUN it reads: `vectors` that anything can give (the pixels too), `tokens` of patches, or the
+    `network` itself, to train it further. `sets` says how many sets of pictures it takes: none, one, or `many`.
+    """
+
+    kind = "evaluation"
+    base = EvaluationOptions
+    needs: Literal["vectors", "tokens", "network"] = field(default="vectors", kw_only=True)
+    sets: Literal["none", "one", "many"] = field(default="one", kw_only=True)
+
+
+class FigureOptions(Options):
+    """What every figure has."""
+
+    seed: int = 0  # of everything that is drawn
+
+
+@dataclass(frozen=True)
+class Figure(Offer):
+    """A picture of a trained backbone: `code(options, trial) -> sslcli.evaluation.Drawing`.
+
+    `needs` says what of RUN it reads, as of an evaluation, or `notes`: what a run noted while it was trained, alone.
+    `shows` names the losses and routings of a recipe that it is about; a report leaves it out for other runs. Without
+    names it is about any backbone.
+    """
+
+    kind = "figure"
+    base = FigureOptions
+    needs: Literal["notes", "vectors", "tokens", "network"] = field(default="vectors", kw_only=True)
+    shows: tuple[str, ...] = field(default=(), kw_only=True)
+
+
 @dataclass(frozen=True)
 class ViewShape:
     """How many crops a view group has, their size in pixels, and how many samples one of its images is mixed of."""
@@ -286,6 +351,7 @@ class Context:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     samples: int = 0  # pictures in the training set
+    fingerprint: str = ""  # the identity of the training set; empty where nothing is trained
     batch_size: int = 1  # of one optimizer step, all processes and accumulation together
     world_size: int = 1
     steps: int = 1
@@ -297,6 +363,7 @@ class Context:
     patch_size: int = 0  # pixels a side
     grid: tuple[int, int] = (0, 0)  # patches, rows by columns
     prefix_tokens: int = 0  # CLS and registers, before the patch tokens
+    block: int | None = None  # that a routing is built for, from 0
     shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # by `once`, of one model
 
     def crops(self, view: str) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from sslcli.api import Augmentation, Backbone, Importer, Loss, Routing
+from sslcli.api import Augmentation, Backbone, Evaluation, Figure, Importer, Loss, Routing
 
 hookspec = pluggy.HookspecMarker("sslcli")
 
@@ -32,3 +32,13 @@ def sslcli_routings() -> Iterable[Routing]:  # type: ignore[empty-body]
 @hookspec
 def sslcli_importers() -> Iterable[Importer]:  # type: ignore[empty-body]
     """Weights that other code released, to a run."""
+
+
+@hookspec
+def sslcli_evaluations() -> Iterable[Evaluation]:  # type: ignore[empty-body]
+    """Judgements of a trained backbone."""
+
+
+@hookspec
+def sslcli_figures() -> Iterable[Figure]:  # type: ignore[empty-body]
+    """Pictures of a trained backbone."""

@@ -10,7 +10,19 @@ from typing import Any
 import pluggy
 
 from sslcli import hookspecs
-from sslcli.api import Augmentation, Backbone, Importer, Loss, MixOptions, Offer, Options, Routing, ViewOptions
+from sslcli.api import (
+    Augmentation,
+    Backbone,
+    Evaluation,
+    Figure,
+    Importer,
+    Loss,
+    MixOptions,
+    Offer,
+    Options,
+    Routing,
+    ViewOptions,
+)
 from sslcli.errors import did_you_mean
 
 HOOKS: dict[str, type[Offer]] = {
@@ -19,6 +31,8 @@ HOOKS: dict[str, type[Offer]] = {
     "sslcli_backbones": Backbone,
     "sslcli_routings": Routing,
     "sslcli_importers": Importer,
+    "sslcli_evaluations": Evaluation,
+    "sslcli_figures": Figure,
 }
 KINDS = tuple(record.kind for record in HOOKS.values())
 ABILITIES = ("tokens", "masking", "attention_mask", "attention_choice", "experts")
@@ -79,9 +93,14 @@ def refuse_unfit(hook: str, record: Any) -> None:
     if not (isinstance(record.code, str) and CODE.fullmatch(record.code)):
         raise Unfit(f"code of {kind.kind} '{record.name}' must be 'package.module:Attribute', not {record.code!r}")
     refuse_unfit_options(record)
-    for ability in (*getattr(record, "needs", ()), *getattr(record, "abilities", ())):
+    for ability in (*abilities_needed(record), *getattr(record, "abilities", ())):
         if ability not in ABILITIES:
             raise Unfit(f"'{record.name}' names the ability '{ability}'; {did_you_mean(ability, ABILITIES)}")
+
+
+def abilities_needed(record: Offer) -> tuple[str, ...]:
+    """The abilities that a loss asks of the backbone."""
+    return record.needs if isinstance(record, Loss) else ()
 
 
 def refuse_unfit_options(offer: Offer) -> None:

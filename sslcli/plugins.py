@@ -67,7 +67,7 @@ class Registry:
         return tuple(sorted({offer.name for offer in self.offers(kind)}))
 
     def offers(self, kind: str) -> tuple[Offer, ...]:
-        """All offers of a kind: `loss`, `augmentation`, `backbone`, `routing` or `importer`."""
+        """All offers of a kind: `loss`, `augmentation` and so on."""
         return tuple(offer for plugin in self.plugins for offer in plugin.offers if offer.kind == kind)
 
     def plugin_of(self, offer: Offer) -> Plugin:

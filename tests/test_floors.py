@@ -3,8 +3,9 @@
     6 cli · 5 evaluation, report · 4 training · 3 data, nn · 2 recipe · 1 api, hookspecs, plugins · 0 errors, disk
 
 `testing` and `scaffold` stand on top of the house, for whoever builds a plugin. Plugins stand beside it: they import
-`sslcli.api`, `sslcli.errors`, `sslcli.nn`, `sslcli.data` and themselves. A plugin's `commands.py` stands on the top
-floor with the host's commands, and may call all of it. Everything is read off the syntax trees.
+`sslcli.api`, `sslcli.errors`, `sslcli.disk`, `sslcli.nn`, `sslcli.data` and themselves. A plugin's `commands`, a file
+or a folder, stand on the top floor with the host's commands, and may call all of it; its `evaluations` and `figures`
+stand on the fifth, on what judges and draws. Everything is read off the syntax trees.
 """
 
 import ast
@@ -38,7 +39,8 @@ FLOORS = {
     "scaffold": 7,
     "testing": 7,
 }
-PLUGIN_MAY_IMPORT = {"api", "errors", "nn", "data"}
+PLUGIN_MAY_IMPORT = {"api", "errors", "disk", "nn", "data"}
+JUDGES_MAY_IMPORT = {"recipe", "training", "evaluation"}
 HEAVY = {"torch", "torchvision", "timm", "numpy", "PIL", "accelerate", "datasets", "safetensors", "pyarrow"}
 LIGHT_PARTS = {"api", "errors", "hookspecs", "offers", "plugins", "describe", "recipe", "cli", "scaffold", "__main__"}
 LIVES_IN = {"accelerate": "training", "typer": "cli", "rich": "cli"}
@@ -89,6 +91,17 @@ def part(path: Path) -> str:
     return path.relative_to(HOST).parts[0].removesuffix(".py")
 
 
+def is_command(path: Path) -> bool:
+    """Whether a file of a plugin holds commands: `commands.py`, or any file of a folder `commands`."""
+    return "commands" in path.relative_to(PLUGINS).with_suffix("").parts
+
+
+def judges(path: Path) -> bool:
+    """Whether a file of a plugin holds evaluations or figures: `evaluation.py`, or any file of a folder `figures`."""
+    parts = set(path.relative_to(PLUGINS).with_suffix("").parts)
+    return bool(parts & {"evaluation", "evaluations", "figure", "figures"})
+
+
 def part_imported(module: str) -> str:
     """The part that `sslcli.nn.heads` belongs to; empty for what is not of the host, or is the package itself."""
     head, _, rest = module.partition(".")
@@ -134,25 +147,26 @@ def test_accelerate_lives_in_training_and_typer_and_rich_in_cli() -> None:
         return [found for found in everywhere(path) if LIVES_IN.get(top(found[0]), part(path)) != part(path)]
 
     assert offences(HOST_FILES, strayed) == {}
-    in_plugins = [path for path in PLUGIN_FILES if path.name != "commands.py"]
+    in_plugins = [path for path in PLUGIN_FILES if not is_command(path)]
     assert offences(in_plugins, lambda path: [f for f in everywhere(path) if top(f[0]) in LIVES_IN]) == {}
 
 
 def test_a_plugin_imports_only_its_floor_of_the_house_and_itself() -> None:
     def not_allowed(path: Path) -> Iterator[tuple[str, int]]:
         own = path.relative_to(PLUGINS).parts[0]
+        allowed = PLUGIN_MAY_IMPORT | (JUDGES_MAY_IMPORT if judges(path) else set())
         for module, line in everywhere(path):
             other_plugin = top(module) == "plugins" or (top(module).startswith("sslcli_") and top(module) != own)
-            of_host = top(module) == "sslcli" and part_imported(module) not in PLUGIN_MAY_IMPORT
-            if other_plugin or (of_host and path.name != "commands.py"):
+            of_host = top(module) == "sslcli" and part_imported(module) not in allowed
+            if other_plugin or (of_host and not is_command(path)):
                 yield module, line
 
     assert offences(PLUGIN_FILES, not_allowed) == {}
 
 
 def test_a_plugin_offers_and_describes_itself_and_its_commands_without_torch() -> None:
-    names = ("__init__.py", "commands.py")
-    light = [path for path in PLUGIN_FILES if path.name in names or path.name.endswith("options.py")]
+    named = ("__init__.py", "options.py")
+    light = [path for path in PLUGIN_FILES if path.name.endswith(named) or is_command(path)]
     assert offences(light, lambda path: [found for found in at_import(path) if top(found[0]) in HEAVY]) == {}
 
 
@@ -178,10 +192,11 @@ def texts(node: ast.Compare) -> Iterator[str]:
 
 @cache
 def names_offered() -> frozenset[str]:
-    """The names of all that the installed plugins offer."""
+    """The names of all methods on offer; evaluations and figures have common words for names, such as linear."""
     from sslcli.plugins import load_registry
 
-    return frozenset(offer.name for plugin in load_registry().plugins for offer in plugin.offers)
+    offers = (offer for plugin in load_registry().plugins for offer in plugin.offers)
+    return frozenset(offer.name for offer in offers if offer.kind not in ("evaluation", "figure"))
 
 
 def modules_after(*arguments: str) -> set[str]:

@@ -24,8 +24,10 @@ NAMES = {
     "backbone": "test-mixer",
     "routing": "test_top_one",
     "importer": "test-weights",
+    "evaluation": "test-means",
+    "figure": "test-spectrum",
 }
-OF_RECIPES = [kind for kind in KINDS if kind != "importer"]  # the kinds that a recipe names
+OF_RECIPES = ["loss", "augmentation", "backbone", "routing"]  # the kinds that a recipe names
 EMPTY = Registry(())
 
 

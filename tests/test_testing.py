@@ -25,6 +25,8 @@ from sslcli.api import hookimpl
 from sslcli.errors import UserError
 from sslcli.nn import Backbone as Network, Features, Imported
 from sslcli.nn.experts import Route
+from sslcli.evaluation.drawings import Drawing
+from sslcli.evaluation.reports import Report
 from sslcli.data.augmentation import ViewAugmentation, MixAugmentation
 import sslcli.api as api
 
@@ -102,6 +104,18 @@ IMPORTER = """
             raise UserError(f"it has no string.weight, but {list(inner)}", "is it another file?")
         return Imported(inner, {}, 0, "a string")
 """
+EVALUATION = """
+    def __new__(cls, options, trial):
+        train, test = trial.labelled()
+        share = (train.labels == 0).float().mean().item()
+        return Report("half", trial.run, "a backbone", "pictures", [{"share": share}], {}, ("share",))
+"""
+FIGURE = """
+    def __new__(cls, options, trial):
+        from PIL import Image
+        count = len(trial.tables([trial.judged.test])[0].features)
+        return Drawing("grey", Image.new("RGB", (40, 40), "grey"), f"{count} pictures", {"count": count})
+"""
 KINDS = {
     "loss": ("losses", "Loss", "LossOptions", "nn.Module", "", LOSS),
     "view": ("augmentations", "Augmentation", "ViewOptions", "ViewAugmentation", "", VIEW),
@@ -109,6 +123,8 @@ KINDS = {
     "backbone": ("backbones", "Backbone", "BackboneOptions", "Network", ", abilities=('tokens',)", BACKBONE),
     "routing": ("routings", "Routing", "RoutingOptions", "nn.Module", "", ROUTING),
     "importer": ("importers", "Importer", "api.Options", "object", "", IMPORTER),
+    "evaluation": ("evaluations", "Evaluation", "EvaluationOptions", "object", "", EVALUATION),
+    "figure": ("figures", "Figure", "FigureOptions", "object", "", FIGURE),
 }
 
 Check = Callable[..., dict[str, CheckResult]]
@@ -255,6 +271,29 @@ def test_a_plugin_that_keeps_its_contract_passes_every_check(check: Check, kind:
             ("raise UserError", "document.clear(); raise UserError"),
             "leaves the document as it was",
             "changes the document",
+        ),
+        ("evaluation", ("return Report(", "return ("), "returns a report", "returns a tuple"),
+        ("evaluation", ('[{"share": share}]', "[]"), "finds something", "has no results"),
+        ("evaluation", (".item()", ""), "gives plain finite numbers", "no plain data"),
+        ("evaluation", ("share = (", "share = float('nan') * ("), "gives plain finite numbers", "not finite"),
+        ("evaluation", (".mean().item()", ".sum().item()"), "names shares that lie between 0 and 1", "['share'] is"),
+        ("evaluation", ("share = (", "share = torch.rand(()).item() * ("), "finds the same twice", "different numbers"),
+        (
+            "evaluation",
+            ("train, test", "trial.run == 'pixels' and 1 / 0; train, test"),
+            "judges pixels or refuses them in words",
+            "division by zero",
+        ),
+        ("figure", ("return Drawing(", "return ("), "returns a drawing", "returns a tuple"),
+        ("figure", ('f"{count} pictures"', '""'), "says what is seen", "title or caption say nothing"),
+        ("figure", ('{"count": count}', '{"count": torch.ones(1)}'), "says what is seen", "no plain data"),
+        ("figure", ("(40, 40)", "(1, 1)"), "can be written", "its PNG is empty"),
+        ("figure", ('"count": count', '"count": torch.rand(()).item()'), "draws the same twice", "different numbers"),
+        (
+            "figure",
+            ("count = len", "trial.run == 'pixels' and 1 / 0; count = len"),
+            "refuses pixels in words",
+            "division by zero",
         ),
     ],
 )

@@ -104,9 +104,8 @@ class MaskedDistillation(nn.Module):
     def encode_masked(self, step: Step, mask: Tensor) -> Features:
         """The student's features of the masked large crops, leading axis `[crops * B]`."""
         images = step.images(self.options.views)
-        columns = {name: column.repeat(len(images)) for name, column in step.columns.items()}
         tokens = step.backbone.embed(images.flatten(0, 1), mask=mask, mask_token=self.mask_token[0])
-        return step.backbone.encode(tokens, columns=columns)
+        return step.backbone.encode(tokens, columns=step.facts_of(len(tokens)))
 
     def cls_loss(self, step: Step, student: Features) -> Tensor:
         """DINO's loss, the student's large crops masked."""

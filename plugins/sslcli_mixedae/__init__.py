@@ -1,6 +1,7 @@
 """MixedAE: an autoencoder of mixed images, whose patches must find the patches of their own source."""
 
-from sslcli.api import Augmentation, Loss, Offers, hookimpl
+from sslcli.api import Augmentation, Figure, Loss, Offers, hookimpl
+from sslcli_mixedae.figure_options import MixedAttentionOptions
 from sslcli_mixedae.options import ComposeOptions, ContrastOptions, ReconstructionOptions
 
 PAPER = "arXiv:2303.17152"
@@ -37,4 +38,18 @@ def sslcli_losses() -> Offers:
         summary="patches of one source agree, and not with the others of a mixed image",
         paper=PAPER,
         needs=("tokens", "attention_choice"),
+    )
+
+
+@hookimpl
+def sslcli_figures() -> Offers:
+    """`mixed-attention`."""
+    yield Figure(
+        "mixed-attention",
+        MixedAttentionOptions,
+        "sslcli_mixedae.figures.mixed_attention:draw",
+        summary="where CLS and a patch look, and which keys the patch chooses in mixed pictures",
+        paper=PAPER,
+        needs="network",
+        shows=("mixedae.reconstruction", "mixedae.homologous_contrast"),
     )

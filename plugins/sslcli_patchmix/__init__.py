@@ -1,6 +1,7 @@
 """PatchMix: pictures made of patches of several, and contrast whose targets are how much two of them share."""
 
-from sslcli.api import Augmentation, Importer, Loss, Offers, hookimpl
+from sslcli.api import Augmentation, Figure, Importer, Loss, Offers, hookimpl
+from sslcli_patchmix.figure_options import SimilarityFigureOptions
 from sslcli_patchmix.import_options import PatchMixImportOptions
 from sslcli_patchmix.mix_options import PatchMixOptions
 from sslcli_patchmix.options import MixToMixOptions, MixToOriginOptions, OriginToOriginOptions
@@ -57,4 +58,17 @@ def sslcli_importers() -> Offers:
         "sslcli_patchmix.importing:import_patchmix",
         summary="checkpoints of pre-training released by the authors of PatchMix: ViT-T, ViT-S and ViT-B",
         paper=PAPER,
+    )
+
+
+@hookimpl
+def sslcli_figures() -> Offers:
+    """`similarity`."""
+    yield Figure(
+        "similarity",
+        SimilarityFigureOptions,
+        "sslcli_patchmix.figure:draw",
+        summary="how alike pictures are to one of their class, to two that resemble it, and to six others",
+        paper=PAPER,
+        shows=("patchmix.origin_to_origin", "patchmix.mix_to_origin", "patchmix.mix_to_mix"),
     )

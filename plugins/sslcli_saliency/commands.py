@@ -1,9 +1,7 @@
 """`sslcli saliency compute`: masks of pictures, without labels."""
 
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +11,7 @@ import typer
 
 from sslcli.cli.arguments import AsJson
 from sslcli.cli.output import print_json, talk
-from sslcli.cli.progress import duration
+from sslcli.cli.progress import Standing, duration
 from sslcli.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Find the objects of pictures, without labels.")
 SHOWN = 24  # pictures on a contact sheet
-SILENCE = 5.0  # seconds between two lines of talk
 MANY = 0.5  # the share of pictures without a mask of use above which something is wrong
 
 
@@ -158,44 +155,13 @@ def follow(steps: "Iterator[tuple[Tally, Outcome | None]]", root: Path, broken_l
             for tally, outcome in steps:
                 if outcome is not None and outcome.broken:
                     broken.add([outcome.broken])
-                show(tally)
+                show(tally.done, line_of(tally))
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted: {tally.present + tally.written} of {tally.pictures} masks are in {root}",
                 "the same command goes on from there",
             ) from None
     return tally
-
-
-class Standing:
-    """A bar on a terminal, and else a line now and then: `with Standing(pictures) as show: show(tally)`."""
-
-    def __init__(self, pictures: int) -> None:
-        self.pictures, self.spoken = pictures, time.monotonic()
-        self.bar: Any = None
-
-    def __enter__(self) -> Callable[["Tally"], None]:
-        if not sys.stderr.isatty():
-            return self.speak
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        self.bar = Progress(
-            BarColumn(bar_width=20), TextColumn("{task.description}", markup=False), console=Console(stderr=True)
-        )
-        self.bar.start()
-        self.task = self.bar.add_task("", total=self.pictures)
-        return lambda tally: self.bar.update(self.task, completed=tally.done, description=line_of(tally))
-
-    def __exit__(self, *failure: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def speak(self, tally: "Tally") -> None:
-        """A line, if the last one was a while ago."""
-        if time.monotonic() - self.spoken >= SILENCE:
-            self.spoken = time.monotonic()
-            talk(line_of(tally))
 
 
 def line_of(tally: "Tally") -> str:

@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from sslcli.api import Context
 from sslcli.errors import UserError
 from sslcli.nn.backbone import Backbone, Choose
-from sslcli.nn.experts import Experts
+from sslcli.nn.experts import Experts, recognised
 from sslcli.nn.features import Features
 from sslcli.nn.positions import resize_positions
 from sslcli_vit import ABILITIES
@@ -51,7 +51,7 @@ class Vit(Backbone):
 
     def features(self, images: Tensor) -> Features:
         """Features of normalised images `[B, 3, H, W]`."""
-        return self.encode(self.embed(images))
+        return self.encode(self.embed(images), columns=recognised(self, images))
 
     def embed(self, images: Tensor, *, mask: Tensor | None = None, mask_token: Tensor | None = None) -> Tensor:
         """Patch tokens with their positions, `[B, N, D]`, row by row, without prefix tokens.
@@ -132,7 +132,7 @@ class Vit(Backbone):
         rows = position_prefix(self.model)
         if self.model.pos_embed is not None and rows:
             prefix = prefix + self.model.pos_embed[:, :rows]
-        return torch.cat([prefix.expand(len(tokens), -1, -1), tokens], dim=1)
+        return torch.cat([prefix.expand(tokens.shape[0], -1, -1), tokens], dim=1)
 
     def run(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
         """One block by `function`, recomputed in the backward pass where the recipe asks for it."""

@@ -16,7 +16,11 @@ from sslcli.errors import Interrupted, UserError, did_you_mean
 COMMANDS = {  # name -> what it does, as `sslcli --help` says it; the file is sslcli/cli/<name>.py
     "pretrain": "Train a backbone by a recipe, or go on with a run.",
     "import": "Make a run of weights that other code released.",
-    "eval": "Judge a backbone on labelled pictures.",
+    "eval": "Judge a backbone.",
+    "show": "Draw what a backbone has learned.",
+    "report": "Write what is known of a run into one HTML file.",
+    "export": "Hand a trained backbone over to other tools.",
+    "compare": "Lay the evaluations and recipes of runs side by side.",
     "recipe": "List, show, check and begin recipes.",
     "plugins": "List, show, begin and check plugins.",
     "bench": "Measure how fast a recipe trains, and where the time goes.",

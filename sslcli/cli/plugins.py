@@ -21,6 +21,8 @@ class Kind(StrEnum):
     backbone = "backbone"
     routing = "routing"
     importer = "importer"
+    evaluation = "evaluation"
+    figure = "figure"
 
 
 KINDS = [kind.value for kind in Kind]
@@ -74,7 +76,10 @@ def list_as_data(registry: Any) -> dict[str, Any]:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, augmentation, backbone, routing or importer.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A loss, augmentation, backbone, routing, importer, evaluation or figure."),
+    ],
     plugin_files: PluginFiles = None,
     json: AsJson = False,
 ) -> None:

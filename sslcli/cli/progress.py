@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -11,7 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from sslcli.api import Context
 from sslcli.cli.output import talk
 
-HIDDEN = {"step", "epoch", "loss", "lr", "weight_decay", "images_per_second"}
+SILENCE = 5.0  # seconds between two lines of talk
+TOLD_ELSEWHERE = {"health/rankme", "health/alpha_req", "health/uniformity"}  # in the metrics; a line has no room
+HIDDEN = {"step", "epoch", "loss", "lr", "weight_decay", "images_per_second"} | TOLD_ELSEWHERE
 
 
 class Lines:
@@ -73,6 +75,39 @@ class Bar(Lines):
     def close(self) -> None:
         """Leave the bar as it stands."""
         self.bar.stop()
+
+
+class Standing:
+    """A bar on a terminal, and else a line now and then: `with Standing(total) as show: show(done, "3 of 9 masks")`."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.spoken = total, time.monotonic()
+        self.bar: Progress | None = None
+
+    def __enter__(self) -> Callable[[int, str], None]:
+        if not sys.stderr.isatty():
+            return self.speak
+        self.bar = Progress(
+            BarColumn(bar_width=20), TextColumn("{task.description}", markup=False), console=Console(stderr=True)
+        )
+        self.bar.start()
+        self.task = self.bar.add_task("", total=self.total)
+        return self.move
+
+    def __exit__(self, *failure: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def move(self, done: int, line: str) -> None:
+        """Move the bar."""
+        assert self.bar is not None
+        self.bar.update(self.task, completed=done, description=line)
+
+    def speak(self, done: int, line: str) -> None:
+        """A line, if the last one was a while ago."""
+        if time.monotonic() - self.spoken >= SILENCE:
+            self.spoken = time.monotonic()
+            talk(line)
 
 
 def reporter(*, quiet: bool) -> Lines:

@@ -157,12 +157,12 @@ def held_out(source: Source, seed: int, more: str = "") -> Judged:
     return Judged(Subset(source, rest, "the rest"), Subset(source, part, f"a fifth held out, seed {seed}"), said)
 
 
-def stratified(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Which pictures `[N]` are held out: a fifth of each class, rounded, and one at least where a class has two."""
+def stratified(labels: NDArray[np.int64], seed: int, *, one_in: int = HELD_OUT) -> NDArray[np.bool_]:
+    """Which pictures `[N]` are held out: one in so many of each class, and one at least where a class has two."""
     held = np.zeros(len(labels), dtype=np.bool_)
     rng = np.random.default_rng(seed)
     for number in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == number))
-        count = max(round(len(members) / HELD_OUT), 1) if len(members) > 1 else 0
+        count = max(round(len(members) / one_in), 1) if len(members) > 1 else 0
         held[members[:count]] = True
     return held

@@ -63,6 +63,9 @@ def splits_of(spec: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> Split
 
 def absolute(spec: str) -> str:
     """The same SPEC for whoever stands in another folder."""
+    name, split = split_named(spec)
+    if split:
+        return f"{absolute(name)}@{split}"
     scheme, colon, rest = spec.partition(":")
     if not spec or spec == "demo":
         return spec

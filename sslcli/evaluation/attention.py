@@ -18,37 +18,57 @@ def cls_attention(backbone: Backbone, images: Tensor) -> Tensor:
     Over all tokens, CLS and registers among them, they sum to one. Raises UserError for a backbone without CLS, and for
     attention that is not timm's plain one.
     """
-    attention = last_attention(backbone)
+    network = backbone.exported
+    if not has_cls(backbone) or last_attention(network) is None:
+        raise UserError(
+            f"{type(network).__name__} has no CLS token whose attention could be shown",
+            "take a plain vision transformer with CLS, or the map 'pca', which any backbone has",
+        )
+    return attention_of(backbone, images, slice(0, 1))
+
+
+def patch_attention(backbone: Backbone, images: Tensor) -> Tensor:
+    """As `cls_attention`, but the mean over how all patches attend: for a vision transformer without CLS."""
+    if last_attention(backbone.exported) is None:
+        raise UserError(
+            f"the last block of {type(backbone.exported).__name__} has no plain attention that could be shown",
+            "take a plain vision transformer, or the map 'pca', which any backbone has",
+        )
+    return attention_of(backbone, images, slice(backbone.prefix_tokens, None))
+
+
+def has_cls(backbone: Backbone) -> bool:
+    """Whether the first token is CLS."""
+    return getattr(backbone.exported, "cls_token", None) is not None
+
+
+def last_attention(network: nn.Module) -> Any:
+    """The attention of the last block of a timm ViT; None where it is not timm's plain one."""
+    blocks = getattr(network, "blocks", None)
+    attention = getattr(blocks[-1], "attn", None) if isinstance(blocks, nn.Sequential | nn.ModuleList) else None
+    return attention if type(attention) is Attention else None
+
+
+def attention_of(backbone: Backbone, images: Tensor, queries: slice) -> Tensor:
+    """Shares of attention `[B, heads, rows, columns]` that the patches get of some tokens, the mean over these."""
+    attention = last_attention(backbone.exported)
     seen: list[Tensor] = []
     hook = attention.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
         backbone.features(images)
     finally:
         hook.remove()
-    shares = first_row(attention, seen[0])[..., backbone.prefix_tokens :]
+    shares = rows_of(attention, seen[0], queries)[..., backbone.prefix_tokens :]
     return shares.reshape(*shares.shape[:-1], *grid_of_square(shares.shape[-1]))
 
 
-def last_attention(backbone: Backbone) -> Any:
-    """The attention of the last block of a timm ViT with a CLS token. Raises UserError."""
-    network = backbone.exported
-    blocks = getattr(network, "blocks", None)
-    attention = getattr(blocks[-1], "attn", None) if isinstance(blocks, nn.Sequential | nn.ModuleList) else None
-    if getattr(network, "cls_token", None) is None or type(attention) is not Attention:
-        raise UserError(
-            f"{type(network).__name__} has no CLS token whose attention could be shown",
-            "take a plain vision transformer with CLS, or the map 'pca', which any backbone has",
-        )
-    return attention
-
-
-def first_row(attention: Any, tokens: Tensor) -> Tensor:
-    """How the first token attends to all of `[B, N, D]`, `[B, heads, N]`."""
+def rows_of(attention: Any, tokens: Tensor, queries: slice) -> Tensor:
+    """How some tokens of `[B, N, D]` attend to all, in the mean, `[B, heads, N]`."""
     batch, count, _ = tokens.shape
     query, key, _ = attention.qkv(tokens).view(batch, count, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-    query, key = attention.q_norm(query[:, :, :1]), attention.k_norm(key)
-    scores: Tensor = (query * attention.scale) @ key.transpose(-2, -1)  # [B, heads, 1, N]
-    return scores.float().softmax(dim=-1)[:, :, 0]
+    query, key = attention.q_norm(query[:, :, queries]), attention.k_norm(key)
+    scores: Tensor = (query * attention.scale) @ key.transpose(-2, -1)  # [B, heads, queries, N]
+    return scores.float().softmax(dim=-1).mean(dim=2)
 
 
 def principal_map(backbone: Backbone, images: Tensor) -> Tensor:

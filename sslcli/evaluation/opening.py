@@ -8,9 +8,8 @@ random:mae/tiny                        the backbone of a recipe at its random st
 pixels                                 no backbone: the pixels at 32 x 32, their mean over the training set subtracted
 """
 
-import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ from torch import Tensor
 
 from sslcli.errors import UserError, did_you_mean
 from sslcli.evaluation.card import Card
-from sslcli.evaluation.encoders import Pixels, Pool, Pooled, TimmNetwork
 from sslcli.evaluation.subjects import Subject
 from sslcli.nn import Backbone
-from sslcli.nn.stored import CONFIG, WEIGHTS, load_into, load_state, read_card
+from sslcli.nn.encoders import Pixels, Pool, Pooled, TimmNetwork, load_all
+from sslcli.nn.stored import CONFIG, WEIGHTS, load_state, read_card, read_config
 from sslcli.recipe import Recipe, load_recipe
 from sslcli.training.building import build_backbone, context_of
-from sslcli.training.checkpoint import MODEL, Checkpoints, damage_of
+from sslcli.training.checkpoint import MODEL, Checkpoints, restore_model
 from sslcli.training.runs import RECIPE
 
 FORMS = "RUN is a run, a checkpoint, a backbone.safetensors, timm:NAME, random:RECIPE or pixels"
@@ -35,20 +34,25 @@ PIXELS = Card(image_size=32, crop_share=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0
 Note = Callable[[str], None]
 
 
-def open_subject(run: str, pool: Pool = "auto", *, note: Note = lambda line: None) -> Subject:
-    """What RUN names. `pool` other than `auto` replaces what the run's own recipe says. Raises UserError."""
+def open_subject(
+    run: str, pool: Pool = "auto", *, overrides: Sequence[str] = (), note: Note = lambda line: None
+) -> Subject:
+    """What RUN names. `pool` other than `auto` replaces what the run's own recipe says. Raises UserError.
+
+    `overrides` are put over the recipe that the backbone is built by, such as `routing.clusters="elsewhere"`.
+    """
     form, _, name = run.partition(":")
     if run == "pixels":
         return pixels(run)
     if form == "timm":
         return of_timm(run, name, pool)
     if form == "random":
-        return random_start(run, name, pool)
+        return random_start(run, name, pool, overrides)
     path = Path(run).expanduser()
     if path.is_dir():
-        return of_folder(run, path, pool, note)
+        return of_folder(run, path, pool, note, overrides)
     if path.suffix == ".safetensors" and path.is_file():
-        return of_weights(run, path, pool)
+        return of_weights(run, path, pool, overrides)
     raise not_found(run, path)
 
 
@@ -60,27 +64,27 @@ def pixels(run: str) -> Subject:
 def of_timm(run: str, name: str, pool: Pool) -> Subject:
     """A pretrained model of timm, from the cache of the Hub or downloaded into it."""
     state = load_state(run)
-    network = TimmNetwork(timm.create_model(name, num_classes=0))
+    network = TimmNetwork.create(name, num_classes=0)
     load_all(network, state, run)
     card = card_in({"pretrained_cfg": resolve_model_data_config(network.model)})
     return Subject(run, f"{name} of timm, pretrained", Pooled(network, pool), card, {"timm": name, "pool": pool})
 
 
-def random_start(run: str, reference: str, pool: Pool) -> Subject:
+def random_start(run: str, reference: str, pool: Pool, overrides: Sequence[str] = ()) -> Subject:
     """The backbone of a recipe, or of a run's recipe, as its training begins."""
     path = Path(reference).expanduser()
-    recipe = load_recipe(path / RECIPE if (path / RECIPE).is_file() else reference)
+    recipe = load_recipe(path / RECIPE if (path / RECIPE).is_file() else reference, overrides)
     return of_recipe(run, f"the random start of {recipe.name}", recipe, begin(recipe), pool)
 
 
-def of_folder(run: str, folder: Path, pool: Pool, note: Note) -> Subject:
+def of_folder(run: str, folder: Path, pool: Pool, note: Note, overrides: Sequence[str] = ()) -> Subject:
     """A run, a checkpoint of one, or any folder with a saved backbone."""
     if (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file():
-        return of_weights(run, folder / WEIGHTS, pool)
+        return of_weights(run, folder / WEIGHTS, pool, overrides)
     if (folder / MODEL).is_file():
-        return of_checkpoint(run, folder, pool)
+        return of_checkpoint(run, folder, pool, overrides)
     if (folder / RECIPE).is_file():
-        return of_checkpoint(run, newest_whole(folder, note), pool)
+        return of_checkpoint(run, newest_whole(folder, note), pool, overrides)
     raise UserError(
         f"{folder} holds no backbone: neither {WEIGHTS} with {CONFIG}, nor {RECIPE} with checkpoints", FORMS
     )
@@ -88,29 +92,26 @@ def of_folder(run: str, folder: Path, pool: Pool, note: Note) -> Subject:
 
 def newest_whole(folder: Path, note: Note) -> Path:
     """The newest checkpoint of a run that is not damaged."""
-    checkpoints = Checkpoints(folder, keep=1)
-    for name in checkpoints.names():
-        damage = damage_of(checkpoints.folder / name)
-        if not damage:
-            return checkpoints.folder / name
-        note(f"warning: skipping the damaged checkpoint {checkpoints.folder / name}: {damage}")
+    whole = Checkpoints(folder, keep=1).newest_whole(lambda text: note(f"warning: {text}"))
+    if whole is not None:
+        return whole
     raise UserError(
         f"{folder} has neither {WEIGHTS} nor a whole checkpoint yet",
         f"let it train on: sslcli pretrain --resume {folder}; or judge its random start: random:{folder}",
     )
 
 
-def of_checkpoint(run: str, folder: Path, pool: Pool) -> Subject:
+def of_checkpoint(run: str, folder: Path, pool: Pool, overrides: Sequence[str] = ()) -> Subject:
     """The backbone inside a checkpoint, built from the run's recipe: the teacher's where the recipe exports it."""
     home = folder.resolve().parent.parent
     if not (home / RECIPE).is_file():
         raise UserError(
             f"{folder} belongs to no run: there is no {home / RECIPE}", "leave checkpoints in their run's folder"
         )
-    recipe = load_recipe(home / RECIPE)
+    recipe = load_recipe(home / RECIPE, overrides)
     backbone, (network, state) = begin(recipe), judged_part(folder, teacher=recipe.teacher.export)
     try:
-        backbone.load_state_dict(state)
+        restore_model(backbone, state)
     except RuntimeError as misfit:
         raise UserError(f"{folder} does not fit {home / RECIPE}: {misfit}", "restore the recipe of the run") from None
     return of_recipe(run, f"the {network} at {folder.name} of {recipe.name}", recipe, backbone, pool)
@@ -129,14 +130,14 @@ def judged_part(folder: Path, *, teacher: bool) -> tuple[str, dict[str, Tensor]]
     return "teacher" if teacher and twins else "student", state
 
 
-def of_weights(run: str, path: Path, pool: Pool) -> Subject:
+def of_weights(run: str, path: Path, pool: Pool, overrides: Sequence[str] = ()) -> Subject:
     """A saved backbone: built by timm where timm has such a network, else by the recipe beside it."""
-    card, config = read_card(path), json.loads(path.with_name(CONFIG).read_text(encoding="utf-8"))
+    card, config = read_card(path), read_config(path)
     recipe = path.with_name(RECIPE)
     if timm.is_model(config["architecture"]):
-        network: Backbone = TimmNetwork(timm.create_model(config["architecture"], **config["model_args"]))
+        network: Backbone = TimmNetwork.create(config["architecture"], **config["model_args"])
     elif recipe.is_file():
-        network = begin(load_recipe(recipe))
+        network = begin(load_recipe(recipe, overrides))
     else:
         raise UserError(
             f"{path} is a backbone that timm does not have ({config['architecture']}), and there is no {recipe}",
@@ -172,13 +173,6 @@ def card_of(recipe: Recipe) -> Card:
 def begin(recipe: Recipe) -> Backbone:
     """The backbone at its random start, which its seed fixes."""
     return build_backbone(recipe, context_of(recipe, samples=recipe.train.batch_size))
-
-
-def load_all(network: Backbone, state: Mapping[str, Tensor], origin: str) -> None:
-    """Every tensor of the weights, and none besides."""
-    report = load_into(network, state)
-    if report.missing or report.unexpected:
-        raise UserError(f"{origin} does not fit its own description: {report.text()}", "save the backbone again")
 
 
 def document_at(path: Path) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from torch import Tensor
 from sslcli.data.broken import BrokenCount
 from sslcli.data.judged import open_judged
 from sslcli.evaluation.card import Card
-from sslcli.evaluation.encoders import Pooled
 from sslcli.evaluation.features import BATCH, Crops, Pictures, best_device, encode, load
-from sslcli.evaluation.judging import labels_of
 from sslcli.evaluation.opening import card_of
+from sslcli.evaluation.trial import labels_of
 from sslcli.evaluation.vote import check_ks, knn
 from sslcli.nn import Backbone
+from sslcli.nn.encoders import Pooled
 from sslcli.recipe.tables import Data, Evaluation, Probe, Recipe
 
 Note = Callable[[str], None]

@@ -49,6 +49,26 @@ def knn(
     return [KnnResult(k, *shares_right(predicted, test_labels.cpu())) for k, predicted in found]
 
 
+def knn_right(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    test_labels: Tensor,
+    *,
+    k: int,
+    temperature: float = 0.07,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Which test pictures the vote of `k` neighbours classifies right, bool `[M]`; arguments and errors as of `knn`."""
+    check_ks([k], len(train_features))
+    check_finite(train_features, "training")
+    check_finite(test_features, "test")
+    ((_, predicted),) = predictions(
+        train_features, train_labels, test_features, ks=[k], temperature=temperature, device=device
+    )
+    return predicted[:, 0] == test_labels.cpu()
+
+
 def predictions(
     train_features: Tensor,
     train_labels: Tensor,

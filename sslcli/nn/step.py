@@ -74,6 +74,14 @@ class Step:
             )
         return self.columns[name]
 
+    def facts_of(self, images: int) -> dict[str, Tensor]:
+        """Every column, for a forward of a loss's own on `images` images, crop after crop: `[crops * B]`.
+
+        Nothing where an image is not of one sample.
+        """
+        crops, rest = divmod(images, len(self.columns["index"]))
+        return {} if rest else {name: column.repeat(crops) for name, column in self.columns.items()}
+
     def plan(self, view: str) -> Mapping[str, Tensor]:
         """How a mixed group was made."""
         return self.plans[view]

@@ -23,7 +23,7 @@ from sslcli.nn.experts import experts_in
 from sslcli.nn.loading import Report, load_into
 from sslcli.nn.references import WEIGHTS, load_state
 
-__all__ = ["CONFIG", "WEIGHTS", "Report", "load_into", "load_state", "read_card", "save_backbone"]
+__all__ = ["CONFIG", "WEIGHTS", "Report", "load_into", "load_state", "read_card", "read_config", "save_backbone"]
 
 CONFIG = "config.json"
 
@@ -95,12 +95,18 @@ def pretrained_config(backbone: Backbone, card: Mapping[str, Any]) -> dict[str, 
 
 def read_card(path: Path | str) -> dict[str, Any]:
     """The card of a saved backbone: of its folder, its `config.json`, or its weights file."""
+    return dict(read_config(path)["sslcli"])
+
+
+def read_config(path: Path | str) -> dict[str, Any]:
+    """The `config.json` of a saved backbone, by its folder, by itself, or by the weights file. Raises UserError."""
     path = Path(path)
-    config = path / CONFIG if path.is_dir() else path.with_name(CONFIG)
+    file = path / CONFIG if path.is_dir() else path.with_name(CONFIG)
     try:
-        card = json.loads(config.read_text(encoding="utf-8"))["sslcli"]
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        config["architecture"], config["model_args"], dict(config["sslcli"])
     except FileNotFoundError:
-        raise UserError(f"{config} does not exist", "name a run that has saved its backbone") from None
+        raise UserError(f"{file} does not exist", "name a run that has saved its backbone") from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError(f"{config} was not written by sslcli, or is damaged", "name a run of sslcli") from None
-    return dict(card)
+        raise UserError(f"{file} was not written by sslcli, or is damaged", "name a run of sslcli") from None
+    return config

@@ -1,4 +1,4 @@
-"""The recipes that come with sslcli, and how a recipe is found by name or path."""
+"""The recipes that come with sslcli, and how a recipe is found by name or path; parts of data that come with them."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +30,12 @@ def list_recipes() -> tuple[Listed, ...]:
     folder = catalogue_folder()
     paths = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.toml")}
     return tuple(Listed(name, summary_of(path), path) for name, path in sorted(paths.items()))
+
+
+def list_parts() -> dict[str, Path]:
+    """The parts of well-known sets that lie beside the recipes: `moce/imagenet-artifacts`, and its file."""
+    folder = catalogue_folder()
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.json"))}
 
 
 def summary_of(path: Path) -> str:

@@ -18,6 +18,7 @@ class Data(Options):
 
     train: str
     split: str = "train"
+    part: str = ""  # train on some of the pictures only: a JSON file of classes, rows or keys, or moce/imagenet-rest
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     prefetch: Count = 2  # batches that each worker prepares ahead
     mean: Triple = (0.485, 0.456, 0.406)
@@ -98,6 +99,7 @@ class Train(Options):
     packing: Literal["auto", "on", "off"] = "auto"  # crops of several sizes in one forward; auto: on a GPU
     crops_together: bool = True  # false: each crop has a forward of its own, and batch norm its own statistics
     seed: int = 0
+    init_losses: bool = False  # what losses hold (decoders, projectors) also begins as in `init`, which is then a run
     log_every_steps: Count = 10
     trackers: Names = ()
 

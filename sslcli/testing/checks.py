@@ -1,6 +1,6 @@
 """Look a plugin over: `check_plugin("align")` or `check_plugin("my_loss.py")`, one result a check.
 
-What is asked of each kind stands in `losses`, `augmentations`, `backbones`, `routings` and `importers`: functions whose
+What is asked of each kind stands in a file of its own (`losses`, `augmentations`, `backbones` …): functions whose
 name is the check, and whose exception is the complaint.
 """
 
@@ -24,6 +24,8 @@ KIND_FILES = {
     "backbone": "backbones",
     "routing": "routings",
     "importer": "importers",
+    "evaluation": "evaluations",
+    "figure": "figures",
 }
 
 

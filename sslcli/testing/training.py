@@ -42,6 +42,8 @@ def write_tiny_recipe(folder: Path, offer: Offer, file: Path | None) -> Path:
     plugins: dict[str, Any] = {"plugins": [str(file.resolve())]} if file else {}
     data = write_pictures(folder / "pictures")
     tables = plugins | tables_for(offer, file)
+    if offer.kind in ("backbone", "routing"):
+        tables[offer.kind] |= offer.options.trial_values(folder, str(data))
     if looks_at_masks(offer):
         tables |= {"data": {"masks": str(write_masks(folder / "masks", data))}}
     return write_recipe(folder / "recipe.toml", tiny_document(data, **tables))

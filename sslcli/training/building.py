@@ -20,7 +20,7 @@ from sslcli.recipe.tables import Choice, Recipe
 from sslcli.training.pretraining import Pretraining, Term
 
 
-def context_of(recipe: Recipe, *, samples: int, world_size: int = 1) -> Context:
+def context_of(recipe: Recipe, *, samples: int, fingerprint: str = "", world_size: int = 1) -> Context:
     """What the plugins of a recipe are told of the run; the backbone's own shape is still zero."""
     shapes = {group: ViewShape(choice.options.crops, choice.options.size) for group, choice in recipe.views.items()}
     for group, choice in recipe.mixed.items():
@@ -32,6 +32,7 @@ def context_of(recipe: Recipe, *, samples: int, world_size: int = 1) -> Context:
         mean=recipe.data.mean,
         std=recipe.data.std,
         samples=samples,
+        fingerprint=fingerprint,
         batch_size=recipe.train.batch_size,
         world_size=world_size,
         steps=max(round(recipe.train.epochs * per_epoch), 1),
@@ -72,7 +73,7 @@ def build_backbone(recipe: Recipe, context: Context) -> Backbone:
         routing, shape = recipe.routing, with_backbone(context, backbone)
         install_routing(
             backbone,
-            lambda block: build(routing, shape, f".{block}"),
+            lambda block: build(routing, replace(shape, block=block), f".{block}"),
             routing.options.blocks,
             routing.options.experts,
         )

@@ -74,13 +74,20 @@ class Checkpoints:
         """Names of the checkpoints, newest first."""
         return sorted((path.name for path in self.folder.glob("step-*")), reverse=True)
 
-    def newest(self, warn: Callable[[str], None]) -> Saved | None:
-        """The newest whole checkpoint, or nothing when none was ever written."""
+    def newest_whole(self, warn: Callable[[str], None]) -> Path | None:
+        """The folder of the newest checkpoint that is not damaged; the others are told of."""
         for name in self.names():
             damage = damage_of(self.folder / name)
             if not damage:
-                return read_files(self.folder / name)
+                return self.folder / name
             warn(f"skipping the damaged checkpoint {self.folder / name}: {damage}")
+        return None
+
+    def newest(self, warn: Callable[[str], None]) -> Saved | None:
+        """The newest whole checkpoint, or nothing when none was ever written."""
+        whole = self.newest_whole(warn)
+        if whole is not None:
+            return read_files(whole)
         if self.names():
             raise UserError(
                 f"every checkpoint in {self.folder} is damaged",

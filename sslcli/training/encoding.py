@@ -109,13 +109,17 @@ class Encoding:
 
     def encode(self, bundle: list[Crop]) -> Features:
         """One forward of a bundle: features with the leading axis `[crops * B]`."""
-        images = self.joined(bundle)
-        if "tokens" not in self.backbone.abilities:
-            return self.backbone.features(images)
-        return self.backbone.encode(self.backbone.embed(images), columns=self.told(bundle))
+        return features_of(self.backbone, self.joined(bundle), self.told(bundle))
 
     def told(self, bundle: list[Crop]) -> dict[str, Tensor]:
         """The facts of each image of a bundle, `[crops * B]`; none where an image is mixed of several samples."""
         if self.images[bundle[0][0]].shape[1] != len(next(iter(self.columns.values()))):
             return {}
         return {name: column.repeat(len(bundle)) for name, column in self.columns.items()}
+
+
+def features_of(backbone: Backbone, images: Tensor, columns: Mapping[str, Tensor]) -> Features:
+    """Features of images `[B, 3, H, W]`, the facts of their samples told to a backbone that listens."""
+    if "tokens" not in backbone.abilities:
+        return backbone.features(images)
+    return backbone.encode(backbone.embed(images), columns=columns)

@@ -58,7 +58,7 @@ def import_run(
     noted = environment(offer, options, file, imported, recipe, plugin_files)
     made = runs.create(
         folder or runs.free_folder(recipe.name),
-        to_toml(runs.placed(recipe.document)),
+        to_toml(runs.placed(recipe)),
         noted,
         fill=partial(
             save_backbone, backbone=backbone, card=card_of(recipe, context) | {"epoch": float(imported.epoch)}

@@ -194,11 +194,12 @@ class Loop:
             self.save()
 
     def look(self, progress: Progress) -> dict[str, float]:
-        """Health of the features."""
+        """Health of the features, and of the experts where there are some."""
         found, warning = self.sentinel.check_features(progress.step, self.pretraining.look(self.judged))
-        if warning:
-            self.report.note(f"warning: {warning}")
-        return found.numbers()
+        numbers, warnings = self.sentinel.check_experts(progress.step, self.pretraining.take_shares())
+        for text in (*filter(None, [warning]), *warnings):
+            self.report.note(f"warning: {text}")
+        return found.numbers() | numbers
 
     def log(self, progress: Progress, numbers: Mapping[str, float]) -> None:
         """One line of metrics; stops the run when the loss is no number."""

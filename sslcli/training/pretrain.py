@@ -81,7 +81,7 @@ def agreed_folder(session: Session, folder: Path | None) -> Path:
     def make() -> Path:
         registry = load_registry(tuple(Path(file) for file in recipe.document.get("plugins", ())))
         noted = runs.environment(data=session.described(), plugins=provenance(registry, recipe.offers()))
-        return runs.create(folder or runs.free_folder(recipe.name), to_toml(runs.placed(recipe.document)), noted)
+        return runs.create(folder or runs.free_folder(recipe.name), to_toml(runs.placed(recipe)), noted)
 
     made: list[Any] = [on_main(session.accelerator, make)]
     broadcast_object_list(made)

@@ -20,9 +20,9 @@ from sslcli.data.augmentation import MixAugmentation, ViewAugmentation
 from sslcli.data.batch import Batch
 from sslcli.errors import UserError
 from sslcli.nn import Backbone, Momentum, Step, world
-from sslcli.nn.experts import forget_routing, routing_losses, routing_parts
+from sslcli.nn.experts import experts_in, forget_routing, routing_losses, routing_parts
 from sslcli.nn.random import sample_uniform
-from sslcli.training.encoding import Encoding, Packing, crops_read
+from sslcli.training.encoding import Encoding, Packing, crops_read, features_of
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,18 @@ class Pretraining(nn.Module):
     def look(self, backbone: Backbone, images: int = 256) -> Tensor:
         """Features `[n, D]` of images of the last step, in evaluation mode: this process's share of `images`."""
         assert self.step is not None
-        first = next(iter(self.step.views.values()))[0]
+        first = next(iter(self.step.views.values()))[0][: -(-images // world())]
+        facts = {name: column[: len(first)] for name, column in self.step.columns.items()}
         with evaluating(backbone):
-            return backbone.features(first[: -(-images // world())]).pooled.float()
+            return features_of(backbone, first, facts).pooled.float()
+
+    def take_shares(self) -> dict[str, Tensor]:
+        """What went to each expert `[E]` on this process since the last call, by the place of the mixture."""
+        device = next(self.parameters()).device
+        return {
+            name.removesuffix(".mlp"): torch.tensor(part.take_shares(), device=device, dtype=torch.float32)
+            for name, part in experts_in(self.student)
+        }
 
     def compile_backbones(self) -> None:
         """Compile what encodes, in the student and in the teacher."""

@@ -8,15 +8,19 @@ import os
 import platform
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from sslcli.api import Options
+from sslcli.data.part import absolute_part
 from sslcli.data.sources import absolute
 from sslcli.disk import write_whole
 from sslcli.errors import UserError
+from sslcli.recipe.tables import Recipe
 
 RECIPE, ENVIRONMENT, METRICS, BACKBONE = "recipe.toml", "environment.json", "metrics.jsonl", "backbone.safetensors"
 IMPORTED = "imported"  # in environment.json: where the weights of a run came from that was not trained here
@@ -64,15 +68,25 @@ def refuse_taken(folder: Path) -> None:
         )
 
 
-def placed(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe whose paths hold from any folder, so that its run can be gone on with from anywhere."""
-    result = dict(document)
+def placed(recipe: Recipe) -> dict[str, Any]:
+    """A recipe's document whose paths hold from any folder, so that its run can be gone on with from anywhere."""
+    result = dict(recipe.document)
+    if recipe.routing is not None:
+        result["routing"] = result["routing"] | absolute_places(recipe.routing.options)
     if Path(result.get("init", "")).exists() and result.get("init"):
         result["init"] = str(Path(result["init"]).absolute())
     for table, keys in {"data": ("train", "masks"), "probe": ("data", "train", "test")}.items():
         if table in result:
             result[table] = {name: absolute(value) if name in keys else value for name, value in result[table].items()}
+    if result.get("data", {}).get("part"):
+        result["data"] |= {"part": absolute_part(result["data"]["part"])}
     return result
+
+
+def absolute_places(options: Options) -> dict[str, str]:
+    """The options of a plugin that name files or folders (`api.Place`), as absolute paths."""
+    named = {name: getattr(options, name) for name in type(options).places()}
+    return {name: str(Path(value).expanduser().absolute()) for name, value in named.items() if value}
 
 
 def existing(folder: Path) -> Path:
@@ -108,8 +122,19 @@ def session() -> dict[str, Any]:
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "device": device(),
         "versions": {name: version_of(name) for name in PACKAGES},
     }
+
+
+def device() -> str:
+    """What there is to compute on: the GPUs of this machine, or its processor."""
+    import torch
+
+    if torch.cuda.is_available():
+        names = Counter(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+        return ", ".join(f"{count} x {name}" for name, count in names.items())
+    return "mps" if torch.backends.mps.is_available() else f"cpu, {os.cpu_count()} cores"
 
 
 def version_of(package: str) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sslcli.errors import Collapse
 from sslcli.nn import Limit, gather
+from sslcli.nn import health as measures
 from sslcli.recipe.tables import Sentinel as Options
 
 FEWEST = 8  # pictures
@@ -20,39 +21,45 @@ LOST = (
 
 @dataclass(frozen=True)
 class Health:
-    """How much the features of a batch tell the pictures apart."""
+    """How much the features of a batch tell the pictures apart. The first two are judged, all are told."""
 
     effective_rank: float  # exp(entropy of the singular values) of the centred features: directions in use
     spread: float  # rms distance of the unit features from their mean, 0 (all alike) to 1
+    rankme: float = math.nan  # the same entropy of the features as they come
+    alpha_req: float = math.nan  # how steeply the variances fall: variance ~ rank^-alpha; NaN where they are too few
+    uniformity: float = math.nan  # log mean exp(-2 |x - y|^2) of unit features, 0 (all alike) to about -4
 
     def numbers(self) -> dict[str, float]:
-        """For the metrics."""
-        return {"health/effective_rank": self.effective_rank, "health/spread": self.spread}
+        """For the metrics; what these pictures are too few for is left out."""
+        judged = {"health/effective_rank": self.effective_rank, "health/spread": self.spread}
+        told = {"rankme": self.rankme, "alpha_req": self.alpha_req, "uniformity": self.uniformity}
+        return judged | {f"health/{name}": value for name, value in told.items() if not math.isnan(value)}
 
 
 def health(features: Tensor) -> Health:
-    """Health of features `[N, D]`; effective rank as in Roy & Vetterli 2007, put to this use by arXiv 2210.02885."""
-    unit = torch.nn.functional.normalize(features.cpu().double(), dim=1)  # Apple's GPU has no 64 bits
-    centred = unit - unit.mean(dim=0)
-    spread = centred.square().sum(dim=1).mean().sqrt()
-    values = torch.linalg.svdvals(centred)
-    if not torch.isfinite(values).all():
+    """Health of features `[N, D]`, by the measures of `sslcli.nn.health`."""
+    if not features.isfinite().all():
         return Health(math.nan, math.nan)
-    share = values / values.sum().clamp_min(1e-12)
-    entropy = -(share * share.clamp_min(1e-12).log()).sum()
-    return Health(effective_rank=math.exp(entropy.item()), spread=spread.item())
+    return Health(
+        effective_rank=measures.effective_rank(features),
+        spread=measures.spread(features),
+        rankme=measures.rankme(features),
+        alpha_req=measures.alpha_req(features),
+        uniformity=measures.uniformity(features),
+    )
 
 
 class Sentinel:
     """Judges numbers and features; raises `Collapse` when the run is lost.
 
-    Its only state: how many looks in a row were poor, `low` for the features, `out` for each number with a limit.
+    Its state: how many looks in a row were poor, `low` for the features, `out` for each number with a limit.
     """
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.low = 0
         self.out: dict[str, int] = {}
+        self.dead: dict[str, tuple[int, ...]] = {}  # experts that were told of; not saved: a resumed run tells again
 
     def due(self, step: int) -> bool:
         """Whether features are looked at after this step."""
@@ -110,6 +117,24 @@ class Sentinel:
             warnings.append(f"{said} at step {step + 1}; {limit.hint}" if limit.hint else f"{said} at step {step + 1}")
         return warnings
 
+    def check_experts(self, step: int, shares: Mapping[str, Tensor]) -> tuple[dict[str, float], list[str]]:
+        """Shares of the busiest and the idlest expert, for the metrics, and a warning for each layer with dead ones.
+
+        `shares` are what went to each expert `[E]` since the last look, by layer, of this process. The same experts of
+        a layer are complained about once.
+        """
+        numbers: dict[str, float] = {}
+        warnings: list[str] = []
+        for layer, counts in shares.items():
+            together = gather(counts[None]).sum(dim=0)
+            part = (together / together.sum().clamp_min(1)).tolist()
+            numbers |= {f"routing/{layer}/busiest": max(part), f"routing/{layer}/idlest": min(part)}
+            dead = tuple(expert for expert, share in enumerate(part) if share == 0)
+            if dead and dead != self.dead.get(layer):
+                warnings.append(dead_experts(layer, dead, len(part), step))
+            self.dead[layer] = dead
+        return numbers, warnings
+
     def complaint(self, found: Health) -> str:
         """What is wrong with these features, in words; nothing when they are well."""
         options = self.options
@@ -126,3 +151,17 @@ class Sentinel:
                 f"least allowed {options.min_effective_rank})"
             )
         return ""
+
+
+def dead_experts(layer: str, dead: tuple[int, ...], count: int, step: int) -> str:
+    """Which experts of a layer nothing went to, and what to do."""
+    if len(dead) == count - 1:
+        alive = next(expert for expert in range(count) if expert not in dead)
+        said = f"all goes to expert {alive} of {layer}: the routing has collapsed"
+    else:
+        named = ", ".join(map(str, dead))
+        said = f"nothing goes to expert{'s' if len(dead) > 1 else ''} {named} of {layer}, of {count}"
+    return (
+        f"{said}, since the last look before step {step + 1}; raise the weight of the routing's balance, or lower "
+        "routing.experts"
+    )

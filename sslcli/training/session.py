@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,17 +17,21 @@ from sslcli.api import Context
 from sslcli.data.broken import BrokenCount, BrokenMaskCount
 from sslcli.data.loader import Loader
 from sslcli.data.masks import Masks, open_masks
+from sslcli.data.part import PartOfMasks, absolute_part, open_part
 from sslcli.data.sampler import BatchPlan
 from sslcli.data.source import Source
 from sslcli.data.sources import open_source
+from sslcli.data.subset import Subset
 from sslcli.errors import UserError, did_you_mean
 from sslcli.nn.batchnorm import synchronise_batch_norm
+from sslcli.nn.experts import perturb_experts
 from sslcli.nn.stored import load_into, load_state
 from sslcli.recipe.tables import Recipe
 from sslcli.training.building import build_backbone, build_pretraining, context_of
 from sslcli.training.loop import Loop, Probe, Reporter
 from sslcli.training.pretraining import Pretraining
 from sslcli.training.processes import PATIENCE, on_main
+from sslcli.training.warm_start import load_losses
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,16 @@ class Session:
         indexed = on_main(accelerator, opened)  # the index of a large folder is made once, the others read it
         source = opened() if indexed is None else indexed
         report.note(source.said)
+        if data.part:
+            source = open_part(data.part, source)
+            report.note(source.said)
         masks = masks_of(recipe, source)
         if masks is not None:
             report.note(masks.said)
         batch_plan(recipe, len(source), accelerator)
-        context = context_of(recipe, samples=len(source), world_size=accelerator.num_processes)
+        context = context_of(
+            recipe, samples=len(source), fingerprint=source.fingerprint, world_size=accelerator.num_processes
+        )
         return cls(recipe, accelerator, source, context, report, masks)
 
     def model(self, *, init: bool = True) -> Pretraining:
@@ -61,7 +71,11 @@ class Session:
         backbone = build_backbone(self.recipe, self.context)
         if self.recipe.init and init:
             self.report.note(load_into(backbone, load_state(self.recipe.init)).text())
+        if self.recipe.routing is not None:
+            perturb_experts(backbone, self.recipe.routing.options.perturbation, self.context.seed)
         pretraining = build_pretraining(self.recipe, self.context, backbone)
+        if self.recipe.init and init and self.recipe.train.init_losses:
+            self.report.note(load_losses(pretraining, Path(self.recipe.init), self.warn))
         if self.accelerator.num_processes > 1:
             synchronise_batch_norm(pretraining)
         if self.recipe.train.compile:
@@ -94,14 +108,19 @@ class Session:
 
     def described(self) -> dict[str, Any]:
         """The data of the run, as its environment notes them."""
-        facts = {"train": self.recipe.data.train, "samples": len(self.source), "fingerprint": self.source.fingerprint}
+        data = self.recipe.data
+        facts = {"train": data.train, "samples": len(self.source), "fingerprint": self.source.fingerprint}
+        facts |= {"part": absolute_part(data.part)} if data.part else {}
         return facts if self.masks is None else facts | {"masks": self.masks.fingerprint}
 
 
 def masks_of(recipe: Recipe, source: Source) -> Masks | None:
     """The masks that the recipe names, where a view group looks at them. Raises UserError."""
-    wanted = any(choice.options.reads_masks() for choice in recipe.views.values())
-    return open_masks(recipe.data.masks, source) if wanted else None
+    if not any(choice.options.reads_masks() for choice in recipe.views.values()):
+        return None
+    if isinstance(source, Subset):  # masks are called by the rows of the whole set
+        return PartOfMasks(open_masks(recipe.data.masks, source.source), source)
+    return open_masks(recipe.data.masks, source)
 
 
 def make_accelerator(recipe: Recipe, *, trackers: bool) -> Accelerator:

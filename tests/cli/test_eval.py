@@ -1,6 +1,7 @@
 """`sslcli eval knn` as a person meets it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,13 +21,27 @@ def test_the_report_names_run_data_features_and_accuracies(
 ) -> None:
     assert run(["eval", "knn", "pixels", "--data", str(picture_folder), "--k", "1,5"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "protocol  knn, votes weighted by exp(cosine / 0.07)"
-    assert lines[1] == "run       pixels: the pixels at 32 x 32"
-    assert "a fifth of each class is held out" in lines[2]
-    assert lines[3] == "features  20 + 4 x 3072, 2 classes"
-    assert lines[5].split() == ["run", "k", "top1", "top5"]
-    assert [line.split()[:2] for line in lines[6:]] == [["pixels", "1"], ["pixels", "5"]]
-    assert all(cell.endswith("%") for line in lines[6:] for cell in line.split()[2:])
+    facts = dict(line.split(maxsplit=1) for line in lines[: lines.index("")])
+    assert (facts["protocol"], facts["run"]) == ("knn", "pixels: the pixels at 32 x 32")
+    assert "a fifth of each class is held out" in facts["data"]
+    assert [facts[name] for name in ("train", "test", "width", "classes")] == ["20", "4", "3072", "2"]
+    header, *rows = lines[lines.index("") + 1 :]
+    assert header.split() == ["run", "k", "top1", "top5"]
+    assert [row.split()[:2] for row in rows] == [["pixels", "1"], ["pixels", "5"]]
+    assert all(re.search(r"[\d.]+% \([\d.]+ to [\d.]+%\)  [\d.]+%$", row) for row in rows)
+
+
+def test_a_run_keeps_its_results_beside_it_unless_told_not_to(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_folder = tmp_path / "run"
+    assert run(["pretrain", str(tiny_recipe()), "--output", str(run_folder)]) == 0
+    assert run(["eval", "knn", str(run_folder), "--k", "5", "--no-save"]) == 0
+    assert not (run_folder / "evaluations").exists()
+    assert run(["eval", "knn", str(run_folder), "--k", "5"]) == 0
+    (kept,) = (run_folder / "evaluations").iterdir()
+    assert f"kept in {kept}" in capsys.readouterr().err
+    assert json.loads(kept.read_text())["options"] == {"seed": 0, "k": [5], "temperature": 0.07}
 
 
 def test_baselines_are_the_random_start_and_the_pixels_on_the_same_pictures(
@@ -47,7 +62,8 @@ def test_json_is_one_object_with_shares(picture_folder: Path, capsys: pytest.Cap
     assert list(report)[:4] == ["protocol", "run", "data", "results"]
     assert (report["protocol"], report["run"]) == ("knn", "pixels")
     (result,) = report["results"]
-    assert list(result) == ["k", "top1", "top5"]
+    assert list(result) == ["k", "top1", "top1_interval", "top5"]
+    assert result["top1_interval"][0] <= result["top1"] <= result["top1_interval"][1]
     assert 0 <= result["top1"] <= result["top5"] == 1.0
 
 
@@ -68,11 +84,12 @@ def test_a_training_and_a_test_set_can_be_named_apart(picture_folder: Path, caps
     ("arguments", "message"),
     [
         (["pixels"], "what to judge on is not said"),
-        (["pixels", "--data", "demo", "--k", "ten"], "--k ten: not whole numbers"),
+        (["pixels", "--data", "demo", "--k", "ten"], "--k ten: must be a whole number, not a string"),
         (["pixels", "--data", "demo", "--k", "3000"], "k = 3000 is more than the 2713 training pictures"),
         (["pixels", "--data", "demo", "--train", "demo"], "what to judge on is not clear"),
-        (["pixels", "--data", "demo", "--temperature", "0"], "the temperature must be above 0"),
+        (["pixels", "--data", "demo", "--temperature", "0"], "--temperature 0: must be more than 0, not 0"),
         (["pixels", "--data", "demo", "--pool", "max"], "max"),
+        (["pixels", "--data", "demo", "--data", "demo"], "one --data is taken, not 2"),
         (["runs/none", "--data", "demo"], "there is no runs/none"),
         (["pixels", "--data", "parquet:nothing/*.parquet"], "nothing/*.parquet"),
     ],

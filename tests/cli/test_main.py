@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from types import ModuleType
@@ -67,15 +66,6 @@ def test_commands_about_recipes_and_mistakes_in_recipes_load_no_torch(arguments:
     assert {"torch", "accelerate", "datasets", "timm"}.isdisjoint(modules_after(*arguments))
 
 
-def test_help_is_quick() -> None:
-    def seconds() -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "sslcli", "--help"], capture_output=True, check=True)
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(5)) < 0.4
-
-
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     said = capsys.readouterr().out
@@ -85,7 +75,8 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def leaves(*path: str) -> list[tuple[str, ...]]:
     """A command and, when it is a group, its commands instead."""
     command = commands.own_command(path[0])
-    return [(*path, name) for name in getattr(command, "commands", {})] or [path]
+    names = command.list_commands(None) if hasattr(command, "list_commands") else []
+    return [(*path, name) for name in names] or [path]
 
 
 @pytest.mark.parametrize("path", [leaf for name in commands.COMMANDS for leaf in leaves(name)], ids=" ".join)

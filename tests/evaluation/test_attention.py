@@ -7,9 +7,16 @@ import torch
 from torch import nn
 
 from sslcli.errors import UserError
-from sslcli.evaluation.attention import MapEncoder, cls_attention, principal_map
-from sslcli.evaluation.encoders import TimmNetwork
+from sslcli.evaluation.attention import (
+    MapEncoder,
+    attention_of,
+    cls_attention,
+    has_cls,
+    patch_attention,
+    principal_map,
+)
 from sslcli.nn import Backbone, Features
+from sslcli.nn.encoders import TimmNetwork
 from sslcli.testing.steps import make_backbone, make_context
 
 
@@ -94,3 +101,20 @@ def test_an_encoder_of_maps_gives_a_flat_row_an_image_with_heads_averaged(images
     rows = MapEncoder(backbone, cls_attention)(images)
     assert isinstance(backbone, nn.Module)
     assert torch.allclose(rows, cls_attention(backbone, images).mean(dim=1).flatten(1))
+
+
+def test_the_attention_of_all_patches_is_the_mean_of_each_ones(images):
+    shape = {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 32, "num_heads": 2}
+    backbone = TimmNetwork.create("vit_tiny_patch16_224", class_token=False, global_pool="avg", **shape).eval()
+    with torch.no_grad():
+        found = patch_attention(backbone, images)
+        each = [attention_of(backbone, images, slice(place, place + 1)) for place in range(found[0, 0].numel())]
+    assert not has_cls(backbone)
+    assert torch.allclose(found, torch.stack(each).mean(dim=0), atol=1e-6)
+    assert torch.allclose(found.sum(dim=(2, 3)), torch.ones(found.shape[:2]))
+
+
+def test_a_network_without_plain_attention_is_refused_with_what_to_do_instead(images):
+    with pytest.raises(UserError, match="no plain attention") as caught:
+        patch_attention(Patches(torch.randn(2, 16, 8)), images)
+    assert "'pca'" in caught.value.hint

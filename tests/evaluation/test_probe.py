@@ -8,9 +8,10 @@ import torch
 
 from sslcli.errors import UserError
 from sslcli.evaluation import probe as module
-from sslcli.evaluation.judging import KnnOptions, Sets, judge_knn
 from sslcli.evaluation.opening import begin
 from sslcli.evaluation.probe import make_probe
+from sslcli.evaluation.trial import Sets, Trial
+from sslcli.evaluation.vote import knn
 from sslcli.recipe import load_recipe
 
 TinyRecipe = Callable[..., Path]
@@ -26,7 +27,8 @@ def test_the_probe_says_what_judging_the_same_backbone_says(tiny_recipe: TinyRec
     probe = make_probe(recipe)
     assert probe is not None
     scores = probe(begin(recipe))
-    first, second = judge_knn(f"random:{path}", Sets(str(picture_folder)), KnnOptions((3, 9))).results
+    train, test = Trial(f"random:{path}", (Sets(str(picture_folder)),)).labelled()
+    first, second = knn(train.features, train.labels, test.features, test.labels, ks=(3, 9), classes=2)
     assert scores == {
         "knn_top1": first.top1,
         "knn_top1_k9": second.top1,

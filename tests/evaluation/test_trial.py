@@ -1,4 +1,4 @@
-"""From a RUN and labelled pictures to accuracies."""
+"""From a RUN and labelled pictures to features, made once."""
 
 import pickle
 from collections.abc import Callable
@@ -6,37 +6,40 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from sslcli.data.sources import open_source
 from sslcli.errors import RunError, UserError
-from sslcli.evaluation import judging
 from sslcli.evaluation.features import extract
-from sslcli.evaluation.judging import KnnOptions, Sets, judge_knn, sets_of
 from sslcli.evaluation.opening import open_subject
 from sslcli.evaluation.spread import extract_in_processes
+from sslcli.evaluation.trial import Sets, Trial, sets_of
 
 MakeRun = Callable[..., Path]
 
 
-@pytest.mark.slow
-def test_raw_pixels_on_the_demo_set_give_what_its_authors_measured() -> None:
-    report = judge_knn("pixels", Sets("demo"), KnnOptions((20,)))
-    assert (report.train, report.test, report.width, report.classes) == (2713, 961, 3072, 22)
-    assert round(report.results[0].top1, 3) == 0.417
+def test_the_two_parts_come_with_features_labels_and_positions(picture_folder: Path) -> None:
+    train, test = Trial("pixels", (Sets(str(picture_folder)),)).labelled()
+    assert (train.features.shape, test.features.shape) == ((20, 3072), (4, 3072))
+    assert train.labels.tolist() == [0] * 10 + [1] * 10
+    assert test.positions.tolist() == [0, 1, 2, 3]
 
 
-def test_pixels_are_centred_on_the_training_set_only(picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr(judging, "knn", lambda *features, **_: seen.extend(features) or [])
-    judge_knn("pixels", Sets(str(picture_folder)), KnnOptions((5,)))
-    assert seen[0].mean(dim=0).abs().max() < 1e-6
-    assert seen[2].mean(dim=0).abs().max() > 1e-3
+def test_pixels_are_centred_on_the_training_set_only(picture_folder: Path) -> None:
+    train, test = Trial("pixels", (Sets(str(picture_folder)),)).labelled()
+    assert train.features.mean(dim=0).abs().max() < 1e-6
+    assert test.features.mean(dim=0).abs().max() > 1e-3
+
+
+def test_features_are_as_they_are_where_nothing_is_to_be_centred(picture_folder: Path) -> None:
+    train, _ = Trial("pixels", (Sets(str(picture_folder)),)).labelled(centred=False)
+    assert train.features.min() >= 0
 
 
 def test_a_run_is_judged_on_what_it_was_probed_on_when_nothing_is_said(make_run: MakeRun, picture_folder: Path) -> None:
-    report = judge_knn(str(make_run(data={"train": "elsewhere"}, probe={"data": str(picture_folder)})))
-    assert (report.train, report.test) == (20, 4)
-    assert str(picture_folder) in report.data
+    trial = Trial(str(make_run(data={"train": "elsewhere"}, probe={"data": str(picture_folder)})))
+    assert (len(trial.judged.train), len(trial.judged.test)) == (20, 4)
+    assert str(picture_folder) in trial.judged.said
 
 
 def test_without_a_probe_it_is_judged_on_what_it_was_trained_on() -> None:
@@ -46,26 +49,31 @@ def test_without_a_probe_it_is_judged_on_what_it_was_trained_on() -> None:
 
 def test_what_has_no_recipe_needs_labelled_pictures_named() -> None:
     with pytest.raises(UserError, match="what to judge on is not said"):
-        judge_knn("pixels")
+        Trial("pixels").labelled()
 
 
-def test_usual_ks_are_those_that_the_set_allows_and_others_are_refused(picture_folder: Path) -> None:
-    sets = Sets(str(picture_folder))
-    assert [result.k for result in judge_knn("pixels", sets).results] == [10, 20]
-    with pytest.raises(UserError, match="k = 100 is more than the 20 training pictures"):
-        judge_knn("pixels", sets, KnnOptions((5, 100)))
+def test_a_trial_of_several_sets_is_one_trial_for_each_of_one_subject(make_run: MakeRun, picture_folder: Path) -> None:
+    trial = Trial(str(make_run()), (Sets(str(picture_folder)), Sets("demo")))
+    assert [each.sets for each in trial.each()] == [(Sets(str(picture_folder)),), (Sets("demo"),)]
+    assert all(each.subject is trial.subject for each in trial.each())
 
 
-def test_a_temperature_of_zero_is_refused(picture_folder: Path) -> None:
-    with pytest.raises(UserError, match="above 0"):
-        judge_knn("pixels", Sets(str(picture_folder)), KnnOptions(temperature=0.0))
+def test_pixels_have_no_backbone(picture_folder: Path) -> None:
+    with pytest.raises(UserError, match="pixels has no backbone"):
+        _ = Trial("pixels").backbone
+
+
+def test_only_a_run_has_a_folder(make_run: MakeRun) -> None:
+    run = make_run()
+    assert Trial(str(run)).folder == run
+    assert Trial("pixels").folder is None
 
 
 def test_kept_features_are_used_again_and_damaged_ones_made_again(picture_folder: Path, own_cache: Path) -> None:
-    def judge() -> tuple[object, str]:
+    def judge() -> tuple[list[float], str]:
         notes: list[str] = []
-        report = judge_knn("pixels", Sets(str(picture_folder)), note=notes.append)
-        return report, notes[0]
+        train, _ = Trial("pixels", (Sets(str(picture_folder)),), note=notes.append).labelled()
+        return train.features.sum(dim=1).tolist(), notes[0]
 
     first, said = judge()
     assert said == "features: 0 of 2 parts are in the cache"
@@ -75,8 +83,17 @@ def test_kept_features_are_used_again_and_damaged_ones_made_again(picture_folder
     assert judge() == (first, "features: 2 of 2 parts are in the cache")
 
 
+def test_features_of_two_encoders_are_kept_apart(picture_folder: Path) -> None:
+    trial = Trial("pixels", (Sets(str(picture_folder)),))
+    source, halved = trial.judged.test, nn.AvgPool2d(2)
+    assert trial.features(source, nn.Identity(), "whole").features.shape == (4, 3072)
+    assert trial.features(source, halved, "halved").features.shape == (4, 768)
+    again = trial.features(source, nn.Identity(), "halved")  # the name is what tells
+    torch.testing.assert_close(again.features, trial.features(source, halved, "halved").features)
+
+
 def test_nothing_is_kept_when_it_is_not_wanted(picture_folder: Path, own_cache: Path) -> None:
-    judge_knn("pixels", Sets(str(picture_folder)), KnnOptions(cache=False))
+    Trial("pixels", (Sets(str(picture_folder)),), cache=False).labelled()
     assert not own_cache.exists()
 
 
@@ -85,10 +102,11 @@ def test_too_many_broken_pictures_stop_the_judging(picture_folder: Path, tmp_pat
         folder = tmp_path / "broken" / path.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / path.name).write_bytes(path.read_bytes()[:60] if number % 3 == 0 else path.read_bytes())
+    sets = (Sets(str(tmp_path / "broken")),)
     with pytest.raises(RunError, match="2 of 24 pictures cannot be read"):
-        judge_knn("pixels", Sets(str(tmp_path / "broken")))
-    report = judge_knn("pixels", Sets(str(tmp_path / "broken")), KnnOptions(broken_limit=0.5))
-    assert report.train + report.test == 16
+        Trial("pixels", sets).labelled()
+    train, test = Trial("pixels", sets, broken_limit=0.5).labelled()
+    assert len(train.labels) + len(test.labels) == 16
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ import timm
 import torch
 
 from sslcli.errors import UserError
-from sslcli.evaluation.encoders import Pixels, Pooled, TimmNetwork, pooled
 from sslcli.nn import Features
+from sslcli.nn.encoders import Pixels, Pooled, TimmNetwork, pooled
 
 TINY = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
 

@@ -219,6 +219,14 @@ def test_a_module_without_hooks_is_an_error_of_that_plugin(install: Install) -> 
             "the options of importer 'a' must derive from sslcli.api.Options",
         ),
         (
+            offering("Evaluation('a', Own, 'b:c')", "sslcli_evaluations"),
+            "the options of evaluation 'a' must derive from sslcli.api.EvaluationOptions",
+        ),
+        (
+            offering("Figure('a', Own, 'b:c')", "sslcli_figures"),
+            "the options of figure 'a' must derive from sslcli.api.FigureOptions",
+        ),
+        (
             offering("Loss('a', Own, 'b:C'); yield Loss('a', Own, 'b:D')"),
             "it offers the loss 'a' twice",
         ),

@@ -11,10 +11,11 @@ import time
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from sslcli_saliency.commands import Standing
+from sslcli_saliency.commands import line_of
 from sslcli_saliency.computing import Tally
 
 from sslcli.cli import run
+from sslcli.cli.progress import Standing
 from sslcli.data.masks import decode_mask
 
 
@@ -179,9 +180,10 @@ def test_without_scikit_image_it_is_said_what_to_install(tmp_path, monkeypatch, 
 
 
 def test_without_a_terminal_it_is_told_now_and_then_in_plain_lines(monkeypatch, capsys):
-    monkeypatch.setattr("sslcli_saliency.commands.SILENCE", 0.0)
+    monkeypatch.setattr("sslcli.cli.progress.SILENCE", 0.0)
+    tally = Tally(10, present=4, began=time.monotonic())
     with Standing(10) as show:
-        show(Tally(10, present=4, began=time.monotonic()))
+        show(tally.done, line_of(tally))
     assert capsys.readouterr().err.startswith("4 of 10 masks, 0.0 a second")
 
 

@@ -7,6 +7,7 @@ import torch
 
 from sslcli.errors import COLLAPSED, Collapse
 from sslcli.nn import Limit
+from sslcli.nn import health as measures
 from sslcli.recipe.tables import Sentinel as Options
 from sslcli.training.sentinel import Sentinel, health
 
@@ -29,6 +30,29 @@ def test_the_effective_rank_follows_its_definition() -> None:
     values = torch.linalg.svdvals(unit - unit.mean(0)).tolist()
     shares = [value / sum(values) for value in values]
     assert health(features).effective_rank == pytest.approx(math.exp(-sum(p * math.log(p) for p in shares)))
+
+
+def test_the_metrics_hold_the_same_measures_as_an_evaluation() -> None:
+    features = torch.randn(40, 12, generator=torch.Generator().manual_seed(0)) + 1.0
+    assert health(features).numbers() == {
+        "health/effective_rank": measures.effective_rank(features),
+        "health/spread": measures.spread(features),
+        "health/rankme": measures.rankme(features),
+        "health/alpha_req": measures.alpha_req(features),
+        "health/uniformity": measures.uniformity(features),
+    }
+
+
+def test_what_a_batch_is_too_small_for_is_not_among_the_metrics() -> None:
+    numbers = health(torch.randn(5, 12, generator=torch.Generator().manual_seed(0))).numbers()
+    assert "health/alpha_req" not in numbers
+    assert all(math.isfinite(value) for value in numbers.values())
+
+
+def test_features_that_are_no_numbers_are_poor_and_stop_no_measure() -> None:
+    found, warning = Sentinel(Options()).check_features(0, torch.full((16, 4), math.nan))
+    assert "they are not finite" in warning
+    assert set(found.numbers()) == {"health/effective_rank", "health/spread"}
 
 
 def test_collapse_is_told_after_patience_and_not_before() -> None:
@@ -110,3 +134,18 @@ def test_one_look_within_the_limit_starts_the_count_again() -> None:
 
 def test_a_number_that_was_not_logged_is_not_judged() -> None:
     assert Sentinel(Options(patience=1)).check_limits(0, {}, {"entropy": LIMIT}) == []
+
+
+def test_dead_experts_are_told_of_once_and_again_when_others_die() -> None:
+    sentinel = Sentinel(Options())
+    looks = [[4.0, 0.0, 2.0, 2.0], [3.0, 0.0, 1.0, 4.0], [4.0, 0.0, 0.0, 4.0], [1.0, 1.0, 1.0, 1.0]]
+    told = [sentinel.check_experts(49, {"model.blocks.9": torch.tensor(look)}) for look in looks]
+    assert told[0][0] == {"routing/model.blocks.9/busiest": 0.5, "routing/model.blocks.9/idlest": 0.0}
+    assert [len(warnings) for _, warnings in told] == [1, 0, 1, 0]
+    assert "nothing goes to expert 1 of model.blocks.9, of 4" in told[0][1][0]
+    assert "nothing goes to experts 1, 2 of model.blocks.9" in told[2][1][0]
+
+
+def test_a_routing_that_sends_everything_to_one_expert_has_collapsed() -> None:
+    _, (warning,) = Sentinel(Options()).check_experts(49, {"blocks.1": torch.tensor([0.0, 8.0, 0.0])})
+    assert "all goes to expert 1 of blocks.1: the routing has collapsed" in warning

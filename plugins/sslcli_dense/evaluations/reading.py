@@ -1,0 +1,60 @@
+"""Scenes in batches, read by workers; what is broken is counted, what is wrong stops."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from sslcli.data.broken import BrokenCount
+from sslcli.data.loader import ignore_signals, served, workers_of
+from sslcli.data.pictures import BrokenPicture
+from sslcli.errors import UserError
+from sslcli.evaluation.trial import Trial
+from sslcli_dense.scenes import Part, Scene, Shown
+
+
+def scenes_of(part: Part, side: int, batch: int, broken: BrokenCount) -> Iterator[list[Scene]]:
+    """The scenes of a part in order, a batch at a time. Raises UserError, and RunError when too many are broken."""
+    accelerator = torch.cuda.is_available()
+    loader = DataLoader(
+        Shown(part, side),
+        batch,
+        collate_fn=list,
+        num_workers=min(workers_of("auto", world_size=1, accelerator=accelerator), len(part) // batch),
+        worker_init_fn=ignore_signals,
+        generator=torch.Generator(),  # the global one stays as it is
+    )
+    for shown in served(loader):
+        good = list(sound(shown, broken))
+        if good:
+            yield good
+
+
+def sound(shown: list[Any], broken: BrokenCount) -> Iterator[Scene]:
+    """The scenes that could be read."""
+    for scene in shown:
+        if isinstance(scene, BrokenPicture):
+            broken.add([(scene.path, scene.reason)])
+        elif isinstance(scene, UserError):
+            raise scene
+        else:
+            yield scene
+
+
+def broken_count(trial: Trial, pictures: int) -> BrokenCount:
+    """What counts the broken ones of so many pictures."""
+    return BrokenCount(
+        pictures,
+        limit=trial.broken_limit,
+        warn=lambda text: trial.note(f"warning: {text}"),
+        knob="--broken-limit",
+    )
+
+
+def folder_of(trial: Trial) -> str:
+    """The folder that `--data` names. Raises UserError where it is missing, or where two sets are named."""
+    sets = trial.sets[0] if trial.sets else None
+    if sets is None or not sets.data:
+        raise UserError("which pictures and labels to judge on is not said", "name their folder: --data DIR")
+    return sets.data

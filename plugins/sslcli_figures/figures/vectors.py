@@ -1,0 +1,94 @@
+"""Vectors of pictures with their classes, where there are some: what figures of vectors are drawn from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from sslcli.errors import RunError, UserError, did_you_mean
+from sslcli.evaluation.samples import evenly, pictures_of, vectors_of_tested
+from sslcli.evaluation.trial import Trial, sets_of
+from sslcli.evaluation.vote import check_finite
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors `[N, D]` of pictures, and the class of each, int64 `[N]`, among `classes`; none without labels."""
+
+    rows: Tensor
+    labels: Tensor | None
+    classes: tuple[str, ...]
+
+    def take(self, places: Sequence[int]) -> "Vectors":
+        """Some of them, in this order."""
+        return Vectors(
+            self.rows[list(places)], None if self.labels is None else self.labels[list(places)], self.classes
+        )
+
+    def unit(self) -> "Vectors":
+        """The same, of unit length."""
+        return replace(self, rows=normalize(self.rows.float(), dim=1))
+
+
+def vectors(trial: Trial) -> Vectors:
+    """Those of the pictures that are tested, or of any pictures without labels. Raises UserError, RunError."""
+    try:
+        judged = trial.judged
+    except UserError:
+        return without_labels(trial)
+    test = vectors_of_tested(trial)
+    return Vectors(test.features, test.labels, judged.classes)
+
+
+def without_labels(trial: Trial) -> Vectors:
+    """Vectors alone."""
+    (table,) = trial.tables([pictures_of(trial)])
+    if not len(table.features):
+        raise RunError("no picture can be read", "look at the files, or name other pictures")
+    check_finite(table.features, "shown")
+    rows = table.features - table.features.mean(dim=0) if trial.subject.centred else table.features
+    return Vectors(rows, None, ())
+
+
+def labelled(trial: Trial) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Vectors `[N, D]`, labels `[N]` and class names of the pictures that are tested. Raises UserError."""
+    classes = trial.judged.classes
+    test = vectors_of_tested(trial)
+    return test.features, test.labels, classes
+
+
+def beside(trial: Trial, run: str) -> Trial:
+    """The same trial of another RUN, on the same pictures."""
+    return replace(trial, run=run, sets=trial.sets or (sets_of(trial.recipe),))
+
+
+def numbers_of(names: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """The numbers of classes by name; all that there are where none is named. Raises UserError."""
+    for name in names:
+        if name not in classes:
+            raise UserError(f"there is no class '{name}'", did_you_mean(name, classes))
+    return [classes.index(name) for name in dict.fromkeys(names)] or list(range(len(classes)))
+
+
+def members(labels: Tensor, numbers: Sequence[int], most: int, seed: int) -> list[int]:
+    """Rows of the pictures of some classes, class after class, at most so many of each, evenly spread."""
+    found: list[int] = []
+    for number in numbers:
+        own = torch.nonzero(labels == number)[:, 0].tolist()
+        found += [own[place] for place in evenly(len(own), most, seed)]
+    return found
+
+
+def several(labels: Tensor, numbers: Sequence[int], fewest: int) -> list[int]:
+    """Those classes that have so many pictures. Raises UserError where they are not two."""
+    counts = np.bincount(labels.numpy(), minlength=max(numbers) + 1)
+    found = [number for number in numbers if counts[number] >= fewest]
+    if len(found) < 2:
+        raise UserError(
+            f"{len(found)} of {len(numbers)} classes have {fewest} pictures to test on, and the figure needs two",
+            "name a set with more pictures of each class: --data SPEC",
+        )
+    return found

@@ -1,0 +1,224 @@
+"""What an evaluation is given: a backbone, pictures, and features of them that are made once.
+
+trial = Trial("runs/mine", (Sets("demo"),))
+trial.subject                                   the backbone, opened when first asked for
+judged = trial.judged                           labelled pictures: a part to learn from, a part to be tested on
+trial.labelled(judged)                          features and labels of both parts, from the cache or made now
+trial.features(source, encoder, "tokens-4")     features of any pictures by any encoder made from the backbone
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslcli.data.broken import BrokenCount
+from sslcli.data.judged import Judged, open_judged
+from sslcli.data.source import Source
+from sslcli.errors import UserError
+from sslcli.evaluation import kept
+from sslcli.evaluation.card import Card
+from sslcli.evaluation.features import Table, best_device, extract
+from sslcli.evaluation.opening import document_at, open_subject
+from sslcli.evaluation.spread import extract_in_processes
+from sslcli.evaluation.subjects import Subject
+from sslcli.nn import Backbone
+from sslcli.nn.encoders import Pool
+from sslcli.training.runs import RECIPE
+
+Note = Callable[[str], None]
+BROKEN_LIMIT = 0.01
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Pictures by their SPECs: `data` with splits of its own, or `train` and `test` apart."""
+
+    data: str = ""
+    train: str = ""
+    test: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.data or self.train or self.test)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features `[N, D]` and labels int64 `[N]` of pictures, and where these stand in their source `[N]`."""
+
+    features: Tensor
+    labels: Tensor
+    positions: Tensor
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A RUN on trial, and how its features are made. Everything is opened when it is first asked for."""
+
+    run: str
+    sets: tuple[Sets, ...] = ()  # what a person named; nothing for the run's own
+    pool: Pool = "auto"
+    processes: int = 1
+    cache: bool = True
+    broken_limit: float = BROKEN_LIMIT  # the share of pictures that may be left out because they cannot be read
+    note: Note = lambda line: None
+    beside: "Trial | None" = None  # the trial that this one is a baseline of, where it is one
+
+    @cached_property
+    def subject(self) -> Subject:
+        """The encoder, how it is shown pictures, and its recipe where it has one. Raises UserError."""
+        return open_subject(self.run, self.pool, note=self.note)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone inside the encoder. Raises UserError where there is none: pixels."""
+        backbone = getattr(self.subject.encoder, "backbone", None)
+        if not isinstance(backbone, Backbone):
+            raise UserError(
+                f"{self.run} has no backbone", "name a run, a checkpoint, a backbone.safetensors or timm:NAME"
+            )
+        return backbone
+
+    @property
+    def card(self) -> Card:
+        """How pictures are shown to it."""
+        return self.subject.card
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """The document of its recipe; empty where it has none. That of a run is read without opening the backbone."""
+        return self.subject.recipe if self.folder is None else document_at(self.folder / RECIPE)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the run, where RUN is one."""
+        path = Path(self.run).expanduser()
+        return path if (path / RECIPE).is_file() else None
+
+    @property
+    def device(self) -> torch.device:
+        """Where to compute."""
+        return best_device()
+
+    @cached_property
+    def judged(self) -> Judged:
+        """The labelled pictures that were named, or else the run's own. Raises UserError."""
+        return open_sets(self.sets[0] if self.sets else sets_of(self.recipe))
+
+    @classmethod
+    def of(cls, subject: Subject, **how: Any) -> "Trial":
+        """A trial of what is open already."""
+        trial = cls(subject.run, **how)
+        trial.__dict__["subject"] = subject
+        return trial
+
+    def each(self) -> Iterable["Trial"]:
+        """The same trial once for each set that was named."""
+        for sets in self.sets or (sets_of(self.recipe),):
+            other = Trial(self.run, (sets,), self.pool, self.processes, self.cache, self.broken_limit, self.note)
+            other.__dict__["subject"] = self.subject
+            yield other
+
+    def labelled(self, judged: Judged | None = None, *, centred: bool | None = None) -> tuple[Labelled, Labelled]:
+        """Features and labels of the part to learn from and of the part to be tested on.
+
+        They are less the mean of the first part where `centred`, which pixels are unless something else is said.
+        """
+        judged = judged or self.judged
+        sources = (judged.train, judged.test)
+        tables = self.tables(sources)
+        mean = tables[0].features.mean(dim=0)
+        shift = self.subject.centred if centred is None else centred
+        train, test = (
+            Labelled(table.features - mean if shift else table.features, labels_of(source, table), table.positions)
+            for source, table in zip(sources, tables)
+        )
+        return train, test
+
+    def tables(self, sources: Sequence[Source]) -> list[Table]:
+        """The encoder's own vectors of each source. Raises RunError when too many pictures are broken."""
+        return self.made_or_kept(sources, self.subject.fingerprint, self.extracted)
+
+    def features(self, source: Source, encoder: nn.Module, name: str, *, card: Card | None = None) -> Table:
+        """What another encoder gives, `[B, 3, S, S]` to `[B, ...]`, flattened; `name` tells it apart in the cache."""
+        shown = card or self.card
+        key = f"{self.subject.fingerprint}/{name}/{shown.document()}"
+
+        def make(sources: Sequence[Source]) -> Iterable[Table]:
+            return (extract(Flat(encoder), one, shown, note=self.note) for one in sources)
+
+        (table,) = self.made_or_kept((source,), key, make)
+        return table
+
+    def extracted(self, sources: Sequence[Source]) -> Iterable[Table]:
+        """Vectors of each source, made here or by several processes."""
+        if self.processes > 1 and sources:
+            self.note(f"extracting features of {sum(map(len, sources))} pictures by {self.processes} processes")
+            return extract_in_processes(self.subject.run, self.pool, sources, processes=self.processes)
+        return (extract(self.subject.encoder, source, self.card, note=self.note) for source in sources)
+
+    def made_or_kept(
+        self, sources: Sequence[Source], name: str, make: Callable[[Sequence[Source]], Iterable[Table]]
+    ) -> list[Table]:
+        """A table for each source: from the cache, or made now and kept."""
+        keys = [kept.key_of(name, source) if self.cache else "" for source in sources]
+        tables = [kept.read(key) if key else None for key in keys]
+        missing = [number for number, table in enumerate(tables) if table is None]
+        self.note(f"features: {len(sources) - len(missing)} of {len(sources)} parts are in the cache")
+        for number, table in zip(missing, make([sources[number] for number in missing])):
+            tables[number] = table
+            if self.cache:
+                kept.write(keys[number], table, note=self.note)
+        whole = [table for table in tables if table is not None]
+        self.count_broken(sources, whole)
+        return whole
+
+    def count_broken(self, sources: Sequence[Source], tables: Sequence[Table]) -> None:
+        """Tell of pictures that were left out. Raises RunError when they are too many."""
+        broken = BrokenCount(
+            sum(map(len, sources)),
+            limit=self.broken_limit,
+            warn=lambda text: self.note(f"warning: {text}"),
+            knob="--broken-limit",
+        )
+        for table in tables:
+            broken.add(table.broken)
+
+
+class Flat(nn.Module):
+    """What an encoder gives as one row an image."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: Tensor) -> Tensor:
+        """`[B, ...]` as `[B, D]`."""
+        rows: Tensor = self.encoder(images).flatten(1)
+        return rows
+
+
+def sets_of(recipe: Mapping[str, Any]) -> Sets:
+    """What a run is judged on when nothing is said: what it was probed on, or else what it was trained on."""
+    probe = recipe.get("probe", {})
+    sets = Sets(probe.get("data", ""), probe.get("train", ""), probe.get("test", ""))
+    sets = sets or Sets(recipe.get("data", {}).get("train", ""))
+    if not sets:
+        raise UserError("what to judge on is not said", "name labelled pictures: '--data demo', or --train and --test")
+    return sets
+
+
+def open_sets(sets: Sets) -> Judged:
+    """The labelled pictures."""
+    return open_judged(sets.data, sets.train, sets.test)
+
+
+def labels_of(source: Source, table: Table) -> Tensor:
+    """The labels of the pictures that could be read, int64 `[M]`."""
+    labels = source.labels()
+    assert labels is not None  # open_judged gives labelled sources only
+    return torch.tensor(labels[table.positions.numpy()])
