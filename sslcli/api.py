@@ -34,7 +34,7 @@ class Options(BaseModel):
     def trial_values(cls, folder: Path, data: str) -> dict[str, Any]:
         """What to try a plugin with, other than its defaults: for `sslcli plugins check`, which is done in seconds.
 
-        Files that options name are written below `folder`; `data` is the SPEC of the pictures, for what belongs to them.
+        Files that options name are written below `folder`; `data` is the SPEC of some pictures, for what is theirs.
         """
         return {}
 

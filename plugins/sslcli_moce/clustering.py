@@ -99,3 +99,13 @@ def finished(blocks: Blocks, now: Standing, asked: Asked) -> tuple[Standing, Bal
     ids, _ = assign(blocks, now.centroids, balance.potentials, now.epsilon)
     passes = now.passes + balance.passes + 1
     return replace(now, potentials=balance.potentials, ids=ids, passes=passes), balance
+
+
+def nearness(blocks: Blocks, centroids: Tensor, ids: Tensor) -> float:
+    """The mean cosine of the rows `[n, D]` with the centroids of their clusters `[n]`."""
+    total, begin = 0.0, 0
+    for features in blocks:
+        own = centroids.to(features)[ids[begin : begin + len(features)].long().to(features.device)]
+        total += float((features * own).sum())
+        begin += len(features)
+    return total / begin

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from sslcli.data.judged import stratified
@@ -20,6 +21,7 @@ from sslcli.evaluation.vote import check_finite
 
 CS = (0.001, 0.01, 0.1, 1.0, 10.0)  # scikit-learn's inverse of the penalty
 STEPS = 1000  # of L-BFGS, at most
+WORTH = 1e9  # multiplications of a step below which threads of BLAS wait for each other: on a busy machine, for minutes
 
 Numbers = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -78,6 +80,7 @@ def best_c(train: Numbers, labels: Labels, cs: Sequence[float], seed: int) -> fl
 
 def fitted(features: Numbers, labels: Labels, c: float) -> LogisticRegression:
     """Multinomial logistic regression; one that has not settled in so many steps is taken as it is."""
-    with warnings.catch_warnings():
+    step = features.size * len(np.unique(labels))
+    with warnings.catch_warnings(), threadpool_limits(1 if step < WORTH else None):
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=c, max_iter=STEPS).fit(features, labels)

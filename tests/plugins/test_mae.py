@@ -137,7 +137,7 @@ def test_masks_belong_to_the_sample_not_to_the_batch(backbone, images):
 def test_every_crop_has_a_mask_of_its_own(backbone, images):
     step = make_step(backbone, images.expand(2, -1, -1, -1, -1))
     seen = []
-    backbone.encode = lambda tokens, keep: seen.append(keep) or SmallVit.encode(backbone, tokens, keep=keep)
+    backbone.encode = lambda tokens, keep, columns: seen.append(keep) or SmallVit.encode(backbone, tokens, keep=keep)
     build()(step)
     assert seen[0].shape == (6, 4)
     assert not torch.equal(seen[0][:3], seen[0][3:])

@@ -107,7 +107,7 @@ def panel(axes: Any, name: str, curve: Curve, limit: float | None) -> None:
     if steep(name, curve):
         axes.set_yscale("log")
     elif name.startswith("knn_"):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
 
 
 def steep(name: str, curve: Curve) -> bool:

@@ -119,6 +119,7 @@ class Making:
     def write(self, *, sheet: bool, began: float) -> None:
         """Cluster the features, and write clusters, backbone and contact sheet; the manifest last."""
         from sslcli.nn.stored import save_backbone
+        from sslcli_moce.clustering import nearness
         from sslcli_moce.clusters import ENCODER, SHEET, write_clusters
         from sslcli_moce.commands.features import on_device
 
@@ -126,7 +127,8 @@ class Making:
         enough(len(positions), self.asked.clusters, self.source.spec)
         kept, blocks = on_device(self.kept)
         stage, balance = self.rounds(kept, blocks, len(positions))
-        clusters = self.clusters(stage, balance, positions, time.monotonic() - began)
+        near = nearness(blocks, stage.centroids, stage.ids)
+        clusters = self.clusters(stage, balance, positions, near, time.monotonic() - began)
         backbone: Any = self.subject.encoder.backbone
         card = self.subject.card.document() | {"pool": self.subject.encoder.pool, "backbone": self.subject.run}
         save_backbone(self.output / ENCODER, backbone, card)
@@ -151,7 +153,7 @@ class Making:
                 show(now.round, f"round {now.round}: {now.changed:.2%} of pictures changed cluster")
         return finished(blocks, now, self.asked)
 
-    def clusters(self, stage: "Stage", balance: "Balance", positions: Any, seconds: float) -> "Clusters":
+    def clusters(self, stage: "Stage", balance: "Balance", positions: Any, near: float, seconds: float) -> "Clusters":
         """What is written, with all that is noted of it."""
         import torch
 
@@ -177,6 +179,7 @@ class Making:
             "passes": stage.passes,
             "balance": balance.deviation,
             "tolerance": self.asked.tolerance,
+            "cosine": near,  # of a picture with its centroid, in the mean: what is far from all is told by it
             "sizes": found.sizes.tolist(),
             "seconds": round(seconds, 2),
             "version": __version__,

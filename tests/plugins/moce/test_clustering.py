@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sslcli_moce.clustering import ROUNDS, Asked, beginning, finished, next_round
+from sslcli_moce.clustering import ROUNDS, Asked, beginning, finished, nearness, next_round
 from sslcli_moce.seeding import plus_plus, seeds
 from torch.nn.functional import normalize
 
@@ -89,3 +89,9 @@ def test_seeds_are_chosen_from_no_more_features_than_said():
     found = seeds(features.split(30), 12, rows=200, seed=0, most=12)
     assert len({tuple(row.tolist()) for row in found}) == 12
     assert torch.equal(found, seeds([features], 12, rows=200, seed=0, most=12))
+
+
+def test_nearness_is_the_mean_cosine_of_rows_with_their_centroids():
+    centroids = torch.eye(2)
+    blocks = [torch.tensor([[1.0, 0.0], [0.6, 0.8]]), torch.tensor([[0.0, 1.0]])]
+    assert nearness(blocks, centroids, torch.tensor([0, 0, 1], dtype=torch.int32)) == pytest.approx((1 + 0.6 + 1) / 3)

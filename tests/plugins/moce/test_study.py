@@ -84,6 +84,11 @@ def test_two_halves_cost_one_epoch_of_all_pictures(wishes: Callable[..., Wishes]
 
 def test_a_comparison_that_is_not_fair_is_told(wishes: Callable[..., Wishes], tmp_path: Path) -> None:
     assert check(make_plan(wishes())) == []
+    of_the_gate = {"*.routing.gate.weight": 20.0}
+    gated = tiny_document("pictures", **HEADS, routing=ROUTING, optimizer={"lr_factors": of_the_gate})
+    gated["train"]["batch_size"] = 6
+    write_recipe(tmp_path / "recipe.toml", gated)
+    assert check(make_plan(wishes())) == []
     faster = tiny_document("pictures", **HEADS, optimizer={"lr": 0.002}, train={"batch_size": 6})
     write_recipe(tmp_path / "dense.toml", faster)
     (warning,) = check(make_plan(wishes()))
