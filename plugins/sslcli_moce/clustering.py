@@ -58,7 +58,7 @@ def beginning(centroids: Tensor, rows: int, asked: Asked) -> Standing:
 def next_round(blocks: Blocks, now: Standing, asked: Asked) -> Standing:
     """One round: balance, soften, assign; then move the centroids, unless hardly a picture changed cluster."""
     balance, epsilon, passes = decide(blocks, now, asked)
-    ids, pull = assign(blocks, now.centroids, balance.potentials, epsilon)
+    ids, pull = assign(blocks, now, balance.potentials, epsilon)
     changed = float((ids != now.ids).double().mean())
     moves = changed >= STILL and now.round + 1 < ROUNDS
     centroids = moved(now.centroids, pull) if moves else now.centroids
@@ -77,14 +77,15 @@ def decide(blocks: Blocks, now: Standing, asked: Asked) -> tuple[Balance, float,
         epsilon, potentials = epsilon / 2, balance.potentials
 
 
-def assign(blocks: Blocks, centroids: Tensor, potentials: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+def assign(blocks: Blocks, now: Standing, potentials: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """The foremost cluster of every row, int32 `[n]`, and Σ_i A_ij f_i in 64 bits, `[m, D]`."""
-    ids, pull = [], torch.zeros_like(centroids, dtype=torch.float64)
+    ids, pull, begin = torch.empty_like(now.ids), torch.zeros_like(now.centroids, dtype=torch.float64), 0
     for features in blocks:
-        plan = plan_of(features, centroids, potentials, epsilon)
-        ids.append(plan.argmax(dim=1).to(torch.int32).cpu())
+        plan = plan_of(features, now.centroids, potentials, epsilon)
+        ids[begin : begin + len(features)] = plan.argmax(dim=1)
         pull += (plan.T @ features).double()
-    return torch.cat(ids), pull
+        begin += len(features)
+    return ids, pull
 
 
 def moved(centroids: Tensor, pull: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def moved(centroids: Tensor, pull: Tensor) -> Tensor:
 def finished(blocks: Blocks, now: Standing, asked: Asked) -> tuple[Standing, Balance]:
     """The centroids left as they are, and the plan balanced as well as was asked for."""
     balance = settle(blocks, now.centroids, now.potentials, now.epsilon, tolerance=asked.tolerance)
-    ids, _ = assign(blocks, now.centroids, balance.potentials, now.epsilon)
+    ids, _ = assign(blocks, now, balance.potentials, now.epsilon)
     passes = now.passes + balance.passes + 1
     return replace(now, potentials=balance.potentials, ids=ids, passes=passes), balance
 

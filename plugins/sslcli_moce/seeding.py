@@ -18,11 +18,14 @@ def sample(blocks: Blocks, rows: int, most: int, generator: torch.Generator) -> 
     """Features drawn without replacement, all when there are no more, in the order of the data."""
     chosen = torch.zeros(rows, dtype=torch.bool)
     chosen[torch.randperm(rows, generator=generator)[:most]] = True
-    parts, begin = [], 0
+    drawn, begin, filled = torch.empty(0), 0, 0
     for features in blocks:
-        parts.append(features[chosen[begin : begin + len(features)].to(features.device)])
-        begin += len(features)
-    return torch.cat(parts)
+        if not begin:
+            drawn = features.new_empty(min(most, rows), features.shape[1])
+        mine = features[chosen[begin : begin + len(features)].to(features.device)]
+        drawn[filled : filled + len(mine)] = mine
+        begin, filled = begin + len(features), filled + len(mine)
+    return drawn
 
 
 def plus_plus(features: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -33,7 +36,7 @@ def plus_plus(features: Tensor, count: int, generator: torch.Generator) -> Tenso
     first = int(torch.randint(len(features), (), generator=generator))
     chosen, distances = [first], apart(features, first)
     for _ in range(count - 1):
-        chosen.append(drawn(distances.cumsum(0), generator))
+        chosen.append(weighted(distances.cumsum(0), generator))
         distances = torch.minimum(distances, apart(features, chosen[-1]))
     return features[chosen].clone()
 
@@ -43,7 +46,7 @@ def apart(features: Tensor, one: int) -> Tensor:
     return (1.0 - features @ features[one]).clamp_min(0.0).double()
 
 
-def drawn(summed: Tensor, generator: torch.Generator) -> int:
+def weighted(summed: Tensor, generator: torch.Generator) -> int:
     """A number by weights that are summed up; any number where all weights are 0: then all features are the same."""
     total = float(summed[-1])
     if not total > 0:
