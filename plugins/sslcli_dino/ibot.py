@@ -105,7 +105,7 @@ class MaskedDistillation(nn.Module):
         """The student's features of the masked large crops, leading axis `[crops * B]`."""
         images = step.images(self.options.views)
         tokens = step.backbone.embed(images.flatten(0, 1), mask=mask, mask_token=self.mask_token[0])
-        return step.backbone.encode(tokens, columns=step.facts_of(len(tokens)))
+        return step.backbone.encode(tokens, columns=step.facts_of(self.options.views))
 
     def cls_loss(self, step: Step, student: Features) -> Tensor:
         """DINO's loss, the student's large crops masked."""

@@ -28,7 +28,7 @@ class MaskedAutoencoder(nn.Module):
         tokens = step.backbone.embed(images.flatten(0, 1))  # [crops * B, N, D]
         noise = step.uniform("mask", len(images), tokens.shape[1])  # [B, crops, N]
         masking = random_masking(noise.transpose(0, 1).flatten(0, 1), self.keep)
-        seen = step.backbone.encode(tokens, keep=masking.keep, columns=step.facts_of(len(tokens))).normed
+        seen = step.backbone.encode(tokens, keep=masking.keep, columns=step.facts_of(self.views)).normed
         predicted = self.decoder(seen, masking.restore)
         pixels = patchify(images.flatten(0, 1), self.patch_size)
         step.log("pixel_error", pixel_error(predicted.detach(), pixels, masking.mask, norm_pixels=self.norm_pixels))

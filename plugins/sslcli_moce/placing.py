@@ -48,7 +48,7 @@ class Placing(nn.Module):
         raise UserError(
             "a routing by clusters is not told which images it routes: a loss encodes images of several samples, or "
             "does not say whose they are",
-            "let the loss call step.backbone.encode(..., columns=step.facts_of(len(tokens))); mixed images have no "
+            "let the loss call step.backbone.encode(..., columns=step.facts_of(VIEW)); mixed images have no "
             "cluster",
         )
 

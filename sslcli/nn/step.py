@@ -74,13 +74,14 @@ class Step:
             )
         return self.columns[name]
 
-    def facts_of(self, images: int) -> dict[str, Tensor]:
-        """Every column, for a forward of a loss's own on `images` images, crop after crop: `[crops * B]`.
+    def facts_of(self, view: str) -> dict[str, Tensor]:
+        """Every column, for a forward of a loss's own on the images of a view, crop after crop: `[crops * B]`.
 
-        Nothing where an image is not of one sample.
+        Nothing where an image is mixed of several samples.
         """
-        crops, rest = divmod(images, len(self.columns["index"]))
-        return {} if rest else {name: column.repeat(crops) for name, column in self.columns.items()}
+        *crops, images = self.images(view).shape[:-3]
+        whole = images == len(self.columns["index"])
+        return {name: column.repeat(*crops or [1]) for name, column in self.columns.items()} if whole else {}
 
     def plan(self, view: str) -> Mapping[str, Tensor]:
         """How a mixed group was made."""

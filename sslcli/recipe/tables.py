@@ -152,10 +152,11 @@ class Recipe:
     sentinel: Sentinel
     document: Mapping[str, Any]  # the same as plain TOML data: what is saved with a run, and can be run again
 
+    def choices(self) -> list[Choice]:
+        """Every plugin that the recipe chose, with its options."""
+        routing = [self.routing] if self.routing is not None else []
+        return [self.backbone, *self.views.values(), *self.mixed.values(), *self.losses, *routing]
+
     def offers(self) -> list[Offer]:
         """Every plugin that the recipe chose."""
-        routing = [self.routing] if self.routing is not None else []
-        return [
-            choice.offer
-            for choice in (self.backbone, *self.views.values(), *self.mixed.values(), *self.losses, *routing)
-        ]
+        return [choice.offer for choice in self.choices()]

@@ -108,6 +108,11 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def checkpoint_at(path: Path, warn: Callable[[str], None]) -> Path | None:
+    """The checkpoint itself, or the newest whole one of a run; None where there is neither."""
+    return path if (path / MODEL).is_file() else Checkpoints(path, keep=1).newest_whole(warn)
+
+
 def write_files(folder: Path, saved: Saved) -> None:
     """All files of a checkpoint, then the manifest, each synced."""
     save_file(dict(saved.model), folder / MODEL)

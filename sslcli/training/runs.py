@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,9 +71,9 @@ def refuse_taken(folder: Path) -> None:
 
 def placed(recipe: Recipe) -> dict[str, Any]:
     """A recipe's document whose paths hold from any folder, so that its run can be gone on with from anywhere."""
-    result = dict(recipe.document)
-    if recipe.routing is not None:
-        result["routing"] = result["routing"] | absolute_places(recipe.routing.options)
+    result = deepcopy(dict(recipe.document))
+    for choice in recipe.choices():
+        table_at(result, choice.path).update(absolute_places(choice.options))
     if Path(result.get("init", "")).exists() and result.get("init"):
         result["init"] = str(Path(result["init"]).absolute())
     for table, keys in {"data": ("train", "masks"), "probe": ("data", "train", "test")}.items():
@@ -81,6 +82,14 @@ def placed(recipe: Recipe) -> dict[str, Any]:
     if result.get("data", {}).get("part"):
         result["data"] |= {"part": absolute_part(result["data"]["part"])}
     return result
+
+
+def table_at(document: Any, path: str) -> dict[str, Any]:
+    """The table that a recipe names a plugin in: `loss.0`, `views.global`."""
+    for part in path.split("."):
+        document = document[int(part)] if isinstance(document, list) else document[part]
+    table: dict[str, Any] = document
+    return table
 
 
 def absolute_places(options: Options) -> dict[str, str]:

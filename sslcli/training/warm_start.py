@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from sslcli.errors import UserError
-from sslcli.training.checkpoint import MODEL, Checkpoints
+from sslcli.training.checkpoint import MODEL, checkpoint_at, first_names
 from sslcli.training.pretraining import Pretraining
 
 LOSSES = "losses."
@@ -18,8 +20,10 @@ def load_losses(pretraining: Pretraining, start: Path, warn: Callable[[str], Non
     Raises UserError where `start` has none of them, or of another size.
     """
     folder = checkpoint_of(start, warn)
-    own = {name: tensor for name, tensor in pretraining.state_dict().items() if name.startswith(LOSSES)}
-    given = {name: tensor for name, tensor in load_file(folder / MODEL).items() if name in own}
+    first = first_names(pretraining)  # what losses share is saved once, under its first name
+    state = pretraining.state_dict()
+    own = {name: tensor for name, tensor in state.items() if name.startswith(LOSSES) and first[name] == name}
+    given = {name: tensor for name, tensor in tensors_of(folder).items() if name in own}
     wrong = [name for name, tensor in given.items() if tensor.shape != own[name].shape]
     if wrong or (own and not given):
         said = f"{wrong[0]} is {list(given[wrong[0]].shape)}" if wrong else "nothing there is called as here"
@@ -33,12 +37,19 @@ def load_losses(pretraining: Pretraining, start: Path, warn: Callable[[str], Non
 
 def checkpoint_of(start: Path, warn: Callable[[str], None]) -> Path:
     """The newest whole checkpoint of a run, or the checkpoint itself. Raises UserError."""
-    if (start / MODEL).is_file():
-        return start
-    whole = Checkpoints(start, keep=1).newest_whole(warn)
-    if whole is not None:
-        return whole
-    raise UserError(
-        f"train.init_losses: {start} has no checkpoint, and only there are decoders and projectors kept",
-        "let init name a run of sslcli or one of its checkpoints, or leave train.init_losses out",
-    )
+    found = checkpoint_at(start, warn)
+    if found is None:
+        raise UserError(
+            f"train.init_losses: {start} has no checkpoint, and only there are decoders and projectors kept",
+            "let init name a run of sslcli or one of its checkpoints, or leave train.init_losses out",
+        )
+    return found
+
+
+def tensors_of(folder: Path) -> dict[str, Tensor]:
+    """What a checkpoint holds of the model. Raises UserError."""
+    try:
+        tensors: dict[str, Tensor] = load_file(folder / MODEL)
+    except (SafetensorError, OSError) as failure:
+        raise UserError(f"{folder / MODEL} cannot be read: {failure}", "name another checkpoint") from None
+    return tensors

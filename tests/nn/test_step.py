@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 
@@ -93,3 +95,13 @@ def test_a_group_unflattens_stacks_and_splits():
     again = Features.cat([group[:1], group[1:]])
     assert torch.equal(again.normed, group.normed)
     assert not group[0].detach().tokens.requires_grad
+
+
+def test_the_facts_of_a_view_are_repeated_crop_after_crop(step):
+    assert step.facts_of("global")["index"].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert step.facts_of("global:1")["index"].tolist() == [0, 1, 2, 3]
+
+
+def test_images_of_several_samples_have_no_facts_even_when_there_are_as_many(step):
+    joined = torch.zeros(2, 2, 3, 8, 8)  # two crops, each image of two of the four samples: four images again
+    assert dataclasses.replace(step, views={"mixed": joined}).facts_of("mixed") == {}

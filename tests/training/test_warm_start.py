@@ -54,3 +54,27 @@ def test_weights_without_a_checkpoint_have_no_losses(tiny_recipe, start, capsys)
     later = recipe(tiny_recipe, init=str(start / "backbone.safetensors"), train={"init_losses": True})
     assert run(["pretrain", str(later), "--dry-run"]) == 2
     assert "only there are decoders and projectors kept" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_that_is_named_is_told_of(tiny_recipe, start, capsys):
+    checkpoint = start / "checkpoints" / "step-00000002"
+    (checkpoint / "model.safetensors").write_bytes(b"nothing")
+    later = recipe(tiny_recipe, init=str(start / "backbone.safetensors"), train={"init_losses": True})
+    text = later.read_text().replace(str(start / "backbone.safetensors"), str(checkpoint))
+    later.write_text(text)
+    assert run(["pretrain", str(later), "--dry-run"]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_what_losses_share_is_counted_once_and_loaded(tiny_recipe, tmp_path, capsys):
+    small = {"hidden": 16, "output": 8}
+    losses = [{"name": f"patchmix.{name}", **small} for name in ("origin_to_origin", "mix_to_mix")]
+    views = {"mixed": {"augmentation": "patchmix", "source": "global", "ring": 4}}
+    tables = {"loss": losses, "views": views, "backbone": {"patch_size": 4}}
+    assert run(["pretrain", str(tiny_recipe(**tables)), "--output", str(tmp_path / "first"), "--quiet"]) == 0
+    later = tiny_recipe(**tables, init=str(tmp_path / "first"), train={"init_losses": True}, optimizer={"lr": 1e-12})
+    capsys.readouterr()
+    assert run(["pretrain", str(later), "--output", str(tmp_path / "second")]) == 0
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("losses: ")]
+    count, _, total = told.removeprefix("losses: ").split(" tensors")[0].partition(" of ")
+    assert count == total
