@@ -1,5 +1,6 @@
 """What a recipe may say about the three losses of PatchMix."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated
 
 from pydantic import Field
@@ -10,7 +11,7 @@ Count = Annotated[int, Field(ge=1)]
 Pairs = tuple[tuple[str, str], ...]  # (the student's view, the teacher's)
 
 
-class SimilarityOptions(LossOptions):
+class SimilarityOptions(LossOptions, ABC):
     """Temperature, smoothing and heads, which losses of one `heads` share; the subclass says which views meet."""
 
     temperature: Annotated[float, Field(gt=0.0)] = 0.2
@@ -22,9 +23,9 @@ class SimilarityOptions(LossOptions):
     hidden: Count = 4096
     output: Count = 256
 
+    @abstractmethod
     def large_pairs(self) -> Pairs:
         """Which large crop asks for which: the mean over these pairs is the loss."""
-        raise NotImplementedError
 
     def small_pairs(self) -> Pairs:
         """Which small crops ask for which large one: the sum over these pairs is added."""
