@@ -297,16 +297,16 @@ class EvaluationOptions(Options):
 
 @dataclass(frozen=True)
 class Evaluation(Offer):
-    """A judgement of a trained backbone: `code(options, trial) -> sslcli.evaluation.Report`.
+    """A judgement of a trained backbone: `code(options, trial) -> sslcli.evaluation.reports.Report`.
 
     `needs` says what of RUN it reads: `vectors` that anything can give (the pixels too), `tokens` of patches, or the
-    `network` itself, to train it further. `sets` says how many sets of pictures it takes: none, one, or `many`.
+    `network` itself, to train it further. `sets` says whether it takes one set of pictures or `many`.
     """
 
     kind = "evaluation"
     base = EvaluationOptions
     needs: Literal["vectors", "tokens", "network"] = field(default="vectors", kw_only=True)
-    sets: Literal["none", "one", "many"] = field(default="one", kw_only=True)
+    sets: Literal["one", "many"] = field(default="one", kw_only=True)
 
 
 class FigureOptions(Options):
@@ -317,7 +317,7 @@ class FigureOptions(Options):
 
 @dataclass(frozen=True)
 class Figure(Offer):
-    """A picture of a trained backbone: `code(options, trial) -> sslcli.evaluation.Drawing`.
+    """A picture of a trained backbone: `code(options, trial) -> sslcli.evaluation.drawings.Drawing`.
 
     `needs` says what of RUN it reads, as of an evaluation, or `notes`: what a run noted while it was trained, alone.
     `shows` names the losses and routings of a recipe that it is about; a report leaves it out for other runs. Without

@@ -1,8 +1,9 @@
-"""Files that are whole or not there: written beside their place, synced, then renamed into it."""
+"""Files and folders that are whole or not there: written beside their place, synced, then renamed into it."""
 
 import contextlib
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -18,6 +19,17 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             unfinished.unlink()
         raise
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def folder_beside(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder`, to be filled and renamed; what has not left it by the end goes."""
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def settle(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How well a region is found: J, by its area, and F, by its boundary (DAVIS: Perazzi et al. 2016, arXiv:1704.00675).
+"""How well a region is found: J, by its area, and F, by its boundary (DAVIS: Pont-Tuset et al. 2017, arXiv:1704.00675).
 
 J     intersection over union; 1 where both are empty
 F     harmonic mean of precision and recall of boundary pixels; one counts as found within a tolerance of 0.8 % of the

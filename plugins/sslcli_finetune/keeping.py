@@ -1,6 +1,7 @@
 """A trained classifier as a plain network of timm, and on disk where `timm.create_model("local-dir:DIR")` opens it."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ POOLS = {"cls": {"global_pool": "token"}, "mean": {"global_pool": "avg"}}
 
 
 def refuse_folder(folder: Path) -> None:
-    """Refuse to write over what is there. Raises UserError."""
+    """Refuse to write over what is there, or where nothing can be written. Raises UserError."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is there already", "name a new folder: --keep DIR")
+    nearest = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise UserError(f"{folder} cannot be made: {nearest} takes no folders", "name another folder: --keep DIR")
 
 
 def timm_twin(classifier: Classifier, image_size: int) -> tuple[nn.Module, dict[str, Any]]:

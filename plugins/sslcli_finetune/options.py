@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sslcli.api import EvaluationOptions, Share
+from sslcli.errors import UserError
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -56,6 +57,12 @@ class TrainingOptions(EvaluationOptions):
         """The numbers of training that were typed."""
         own = set(TrainingOptions.model_fields) - NAMED
         return {name: value for name in sorted(own) if (value := getattr(self, name)) is not None}
+
+    def refuse_given(self, method: str) -> None:
+        """Refuse numbers of training where `method` trains nothing of the network. Raises UserError."""
+        if self.given():
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in self.given())
+            raise UserError(f"{flags}: nothing of the network is trained with --method {method}", "leave it out")
 
 
 class FinetuneOptions(TrainingOptions):

@@ -2,9 +2,19 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sslcli.api import EvaluationOptions
+
+
+def not_one(count: int) -> int:
+    """Refuse a single picture: views are held against those of another."""
+    if count == 1:
+        raise ValueError("must be 0, or at least 2")
+    return count
+
+
+NoneOrSeveral = Annotated[int, Field(ge=0), AfterValidator(not_one)]
 
 
 class HealthOptions(EvaluationOptions):
@@ -18,6 +28,6 @@ class HealthOptions(EvaluationOptions):
     """
 
     pictures: Annotated[int, Field(ge=8)] = 4096  # pictures that are looked at, at most, evenly spread over the set
-    view_pictures: Annotated[int, Field(ge=0)] = 256  # pictures also seen as augmented views; 0 leaves views out
+    view_pictures: NoneOrSeveral = 256  # pictures also seen as augmented views; 0 leaves views out
     views: Annotated[int, Field(ge=2)] = 8  # views of each of those pictures
     clusters: Annotated[int, Field(ge=2)] = 64  # clusters of k-means, to be learnt by neighbours; fewer in small sets

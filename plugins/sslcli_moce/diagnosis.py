@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli.nn.experts import Experts
-from sslcli.nn.gates import squared_variation
+from sslcli.nn.gates import entropies, squared_variation
 from sslcli_moce.extraction import gates_of, layers_of
 from sslcli_moce.routing import ClusterConditional
 
@@ -86,11 +86,6 @@ def measure(probabilities: Tensor, gates: Tensor, sizes: Tensor) -> Diagnosis:
         float(pictures @ entropies(probabilities) / total),
         float(entropies(importance / total)),
     )
-
-
-def entropies(probabilities: Tensor) -> Tensor:
-    """The entropy of each row of `[..., E]`, in nats."""
-    return -torch.xlogy(probabilities, probabilities).sum(dim=-1)
 
 
 def order_by_expert(probabilities: Tensor) -> Tensor:

@@ -7,10 +7,11 @@ from typing import Any
 
 from sslcli.disk import write_whole
 from sslcli.errors import RunError
+from sslcli.evaluation.style import FAINT, INK, canvas
 from sslcli_moce.diagnosis import Diagnosis, order_by_expert
 
 WIDTH, TALL_OF_EXPERT, MARGIN = 9.0, 0.2, 1.05  # inches
-INK, FAINT, BAR = "#333333", "#d9d9d9", "#4a7fb0"
+BAR = "#4a7fb0"
 
 
 def routing_figure(layers: Mapping[int, Diagnosis]) -> Any:
@@ -19,15 +20,9 @@ def routing_figure(layers: Mapping[int, Diagnosis]) -> Any:
     For each the gate of every cluster, experts from the top down, clusters sorted by their expert; beside it the share
     of the training pictures that each expert gets, and a line where all would get as many.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     heights = [TALL_OF_EXPERT * max(len(layer.load), 4) + MARGIN for layer in layers.values()]
-    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)  # no window, and nothing global
-    places = figure.subplots(
-        len(layers), 2, squeeze=False, gridspec_kw={"width_ratios": (5, 1), "height_ratios": heights}
-    )
+    ratios = {"width_ratios": (5, 1), "height_ratios": heights}
+    figure, places = canvas(len(layers), 2, height=sum(heights), width=WIDTH, squeeze=False, gridspec_kw=ratios)
     most = max(float(layer.probabilities.max()) for layer in layers.values())  # gates that hardly choose are seen too
     for (gates, load), (block, layer) in zip(places, layers.items()):
         image = draw_gates(gates, block, layer, most)

@@ -4,7 +4,9 @@ A picture of the training set has the cluster that `sslcli moce cluster` gave it
 number there gets the nearest centroid, by the features of the dense backbone that the clusters were made with.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,11 @@ class Placing(nn.Module):
         self.preparation = context.mean, context.std
         self.encoder: list[Recogniser] = []  # in a list, so that it is no part of the model; opened when first needed
 
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        """As for every module. Raises UserError where the weights were trained with other clusters."""
+        refuse_other_clusters(self.folder, self.centroids, state_dict.get(f"{prefix}centroids"))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def of(self, columns: Columns | None) -> Tensor:
         """The cluster of each image, int64 `[B]`; NOWHERE for a picture that could not be read back then."""
         if columns and "cluster" in columns:
@@ -48,8 +55,7 @@ class Placing(nn.Module):
         raise UserError(
             "a routing by clusters is not told which images it routes: a loss encodes images of several samples, or "
             "does not say whose they are",
-            "let the loss call step.backbone.encode(..., columns=step.facts_of(VIEW)); mixed images have no "
-            "cluster",
+            "let the loss call step.backbone.encode(..., columns=step.facts_of(VIEW)); mixed images have no cluster",
         )
 
     def seen(self) -> Tensor:
@@ -97,6 +103,15 @@ def refuse_other_data(folder: str, clusters: Clusters, context: Context) -> None
             f"the clusters in {folder} are of other pictures: {clusters.manifest.get('data')}, "
             f"{len(clusters.ids)} of them, and this run trains on {context.samples}, or they have changed since",
             f"name the clusters of these pictures as routing.clusters; {MAKE}",
+        )
+
+
+def refuse_other_clusters(folder: Path, own: Tensor, given: Tensor | None) -> None:
+    """Weights bring the centroids that they were trained with; the numbers of the folder's clusters mean others."""
+    if given is not None and given.shape == own.shape and not given.to(own).equal(own):
+        raise UserError(
+            f"the clusters in {folder} are not those that the weights were trained with: their centroids differ",
+            "say where those are: routing.clusters in a recipe, --clusters to a command",
         )
 
 

@@ -7,6 +7,8 @@
 The gate depends on the cluster alone, so that all there is to know of a routing is a table of clusters by experts.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ from sslcli_moce.options import ClusterOptions, ClusterRoutingOptions, FixedRout
 from sslcli_moce.placing import Placing, row_of
 
 
-class ClusterConditional(nn.Module):
+class ClusterConditional(nn.Module, ABC):
     """What routings by cluster share: the clusters, and the gates of each of them."""
 
     options: ClusterOptions
@@ -49,13 +51,13 @@ class ClusterConditional(nn.Module):
         """What multiplies the experts' outputs for an image of each cluster when judged, `[m, E]`."""
         return self.opened(self.probabilities())
 
+    @abstractmethod
     def table(self) -> Tensor:
         """The probabilities of every cluster, and of no cluster, `[m + 1, E]`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def opened(self, probabilities: Tensor) -> Tensor:
         """Gates of probabilities `[..., E]`."""
-        raise NotImplementedError
 
 
 class ClusterRouting(ClusterConditional):

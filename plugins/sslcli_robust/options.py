@@ -7,6 +7,7 @@ from pydantic import Field
 from sslcli.api import EvaluationOptions, Names
 
 Severity = Annotated[int, Field(ge=1, le=5)]
+SEVERITIES = (1, 2, 3, 4, 5)
 Severities = Annotated[tuple[Severity, ...], Field(strict=False)]
 
 
@@ -23,7 +24,7 @@ class RobustOptions(EvaluationOptions):
     """
 
     corruptions: Names = ()  # which ones, such as fog,snow; all when left out
-    severities: Severities = (1, 2, 3, 4, 5)  # of each corruption, from 1 to 5
+    severities: Severities = SEVERITIES  # of each corruption, from 1 to 5
     method: Literal["knn", "linear"] = "knn"  # how classes are learnt: a vote of neighbours, or logistic regression
     k: Annotated[int, Field(ge=1)] = 20  # neighbours that vote
     temperature: Annotated[float, Field(gt=0.0)] = 0.07  # a neighbour's vote weighs exp(cosine / temperature)

@@ -3,30 +3,16 @@
 from PIL import Image
 
 from sslcli.data.source import Source
+from sslcli.data.subset import Derived
 
 
-class Squares:
+class Squares(Derived):
     """The pictures of a source, each stretched to a square of `side` pixels."""
 
     def __init__(self, source: Source, side: int) -> None:
-        self.source, self.side = source, side
-        self.spec, self.said, self.fingerprint = source.spec, source.said, source.fingerprint
-        self.classes, self.by_row = source.classes, source.by_row
-
-    def __len__(self) -> int:
-        return len(self.source)
+        super().__init__(source)
+        self.side = side
 
     def image(self, index: int) -> Image.Image:
         """One picture, square and RGB. Raises BrokenPicture."""
-        return self.source.image(index).resize((self.side, self.side), Image.Resampling.BICUBIC)
-
-    def name(self, index: int) -> str:
-        """Where a person finds the picture."""
-        return self.source.name(index)
-
-    def key(self, index: int) -> str:
-        """What the picture is called in its set."""
-        return self.source.key(index)
-
-    def labels(self) -> None:
-        """None: nobody asks."""
+        return super().image(index).resize((self.side, self.side), Image.Resampling.BICUBIC)

@@ -1,6 +1,6 @@
 """`sslcli eval NAME RUN`: judge a backbone. Every evaluation is a plugin's; its options become flags."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +8,7 @@ import typer
 
 from sslcli.cli.offered import TRIAL, OfferGroup, make_trial
 from sslcli.cli.output import print_json, table, talk
+from sslcli.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from sslcli.api import Evaluation
@@ -42,14 +43,12 @@ class EvaluationGroup(OfferGroup):
 
         judge = resolve(offer.code)
         report = judge(options, trial)
-        others = [judge(options, other) for other in baselines_of(offer, trial)] if given["baselines"] else []
-        if given["save"] and trial.folder is not None:
-            talk(f"kept in {keep(report, trial.folder, options.model_dump(mode='json'))}")
-        if given["json"]:
-            more = {"baselines": [other.document() for other in others]} if others else {}
-            print_json(report.document() | more)
-        else:
-            show([report, *others])
+        others = list(judged_besides(judge, options, baselines_of(offer, trial))) if given["baselines"] else []
+        try:
+            tell(report, others, as_json=given["json"])
+        finally:  # behind the numbers, which a full disk must not cost, and even where their reader has gone
+            if given["save"] and trial.folder is not None:
+                talk(f"kept in {keep(report, trial.folder, made_by(options, trial))}")
 
 
 app = typer.Typer(cls=EvaluationGroup, no_args_is_help=True)
@@ -65,6 +64,17 @@ def group() -> None:
     """
 
 
+def judged_besides(
+    judge: "Callable[[Any, Trial], Report]", options: Any, trials: "Iterable[Trial]"
+) -> "Iterator[Report]":
+    """What baselines gave; one that cannot be judged like the run is left out with a word, and costs it nothing."""
+    for trial in trials:
+        try:
+            yield judge(options, trial)
+        except (UserError, RunError) as refused:
+            talk(f"warning: the baseline {trial.run} is left out: {refused.message}")
+
+
 def baselines_of(offer: "Evaluation", trial: "Trial") -> "list[Trial]":
     """What a run has to beat, on the same pictures: its own random start, where it has a recipe, and raw pixels."""
     from sslcli.evaluation.trial import sets_of
@@ -73,6 +83,21 @@ def baselines_of(offer: "Evaluation", trial: "Trial") -> "list[Trial]":
     begun = [f"random:{trial.run}"] if trial.folder is not None else []
     pixels = ["pixels"] if offer.needs == "vectors" else []
     return [replace(trial, run=run, sets=sets, beside=trial) for run in (*begun, *pixels)]
+
+
+def made_by(options: Any, trial: "Trial") -> dict[str, Any]:
+    """The options that tell a kept result from others: the evaluation's own, and the pooling that was asked for."""
+    own: dict[str, Any] = options.model_dump(mode="json")
+    return own if trial.pool == "auto" else own | {"pool": trial.pool}
+
+
+def tell(report: "Report", baselines: "Sequence[Report]", *, as_json: bool) -> None:
+    """What was found, on stdout."""
+    if as_json:
+        more = {"baselines": [other.document() for other in baselines]} if baselines else {}
+        print_json(report.document() | more)
+    else:
+        show([report, *baselines])
 
 
 def show(reports: "Sequence[Report]") -> None:

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
@@ -52,16 +53,16 @@ TRIAL: Flags = {  # what every command takes that puts a RUN on trial
 }
 
 
-class OfferGroup(TyperGroup):
+class OfferGroup(TyperGroup, ABC):
     """The offers of one kind, each a command; its code is imported when it is called."""
 
     kind: ClassVar[str]
     title: ClassVar[str]
     common: ClassVar[Flags]
 
+    @abstractmethod
     def perform(self, offer: Any, options: Any, given: dict[str, Any]) -> None:
         """Do what a command is for, with the common flags as they were given."""
-        raise NotImplementedError
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names on offer."""
@@ -146,9 +147,11 @@ def chosen_options(offer: Any, given: Mapping[str, Any]) -> Any:
     values = {name: read(offer, name, value) for name, value in given.items() if value is not None}
     options, wrong = validate(offer.options, values)
     if wrong:
-        flags = [(f"--{str(path[0]).replace('_', '-')}", given.get(str(path[0])), said) for path, said, _ in wrong]
+        causes = [path[0] for path, _, _ in wrong if len(path) > 1]  # a bad value leaves its array too short as well
+        mistakes = [(path[0], said) for path, said, _ in wrong if len(path) > 1 or path[0] not in causes]
+        flags = [(f"--{str(name).replace('_', '-')}", given.get(str(name)), said) for name, said in mistakes]
         told = [f"{flag}{'' if value is None else f' {value}'}: {said}" for flag, value, said in flags]
-        raise UserError("; ".join(told), next((hint for _, _, hint in wrong if hint), ""))
+        raise UserError("; ".join(dict.fromkeys(told)), next((hint for _, _, hint in wrong if hint), ""))
     return options
 
 

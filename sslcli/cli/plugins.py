@@ -110,7 +110,7 @@ def offer_as_data(registry: Any, offer: Any) -> dict[str, Any]:
 
     from sslcli.describe import describe
 
-    plugin = registry.plugin_of(offer)
+    plugin, needs = registry.plugin_of(offer), getattr(offer, "needs", ())
     return {
         "kind": offer.kind,
         "name": offer.name,
@@ -119,7 +119,7 @@ def offer_as_data(registry: Any, offer: Any) -> dict[str, Any]:
         "package": plugin.package,
         "version": plugin.version,
         "code": offer.code,
-        "needs": list(getattr(offer, "needs", ())),
+        "needs": [needs] if isinstance(needs, str) else list(needs),
         "abilities": list(getattr(offer, "abilities", ())),
         "about": getdoc(offer.options) or "",
         "options": [vars(option) for option in describe(offer.options)],
@@ -164,7 +164,12 @@ def new(
     from sslcli.plugins import load_registry
     from sslcli.scaffold import write_package
 
-    folder = write_package(name, kind.value, output, load_registry())
+    try:
+        folder = write_package(name, kind.value, output, load_registry())
+    except OSError as failure:
+        raise UserError(
+            f"cannot write to {output}: {failure.strerror or failure}", "name another folder with --output"
+        ) from failure
     if json:
         print_json({"package": str(folder), "name": name.replace("-", "_"), "kind": kind.value})
         return

@@ -44,7 +44,7 @@ def open_part(reference: str, source: Source) -> Subset:
     try:
         indices, remark = chosen(read_part(path), source)
         if not len(indices):
-            raise Misfit(f"no picture of {source.spec} is in it")
+            raise Misfit(f"no picture of {source.spec} is in it", "let it name some, or leave data.part out")
     except Misfit as misfit:
         raise UserError(f"data.part {reference}: {misfit.message}", misfit.hint) from None
     part = Subset(source, indices, f"part {reference}")

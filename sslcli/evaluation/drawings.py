@@ -1,6 +1,6 @@
 """A picture that a figure made: of matplotlib or of pixels, what it shows in a sentence, and the numbers in it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -28,9 +28,7 @@ class Drawing:
 
     def save(self, file: Path) -> None:
         """Write it in the format of the file's ending. Raises UserError for one that it cannot have."""
-        known = DRAWN if self.drawn else PIXELS
-        if file.suffix.lower() not in known:
-            raise UserError(f"{file} has no ending that this figure can be written in", f"one of {', '.join(known)}")
+        refuse_ending(file, DRAWN if self.drawn else PIXELS)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self.write(file, file.suffix.lower().removeprefix("."))
@@ -59,3 +57,9 @@ class Drawing:
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sslcli"}):
             dated = {"metadata": {"Date": None}} if form == "svg" else {}
             self.image.savefig(target, format=form, dpi=DOTS, bbox_inches="tight", **dated)
+
+
+def refuse_ending(file: Path, known: Sequence[str]) -> None:
+    """Refuse a file whose ending is none of those known. Raises UserError."""
+    if file.suffix.lower() not in known:
+        raise UserError(f"{file} has no ending that this figure can be written in", f"one of {', '.join(known)}")

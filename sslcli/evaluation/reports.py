@@ -88,12 +88,17 @@ def kept_reports(run: Path) -> Iterator[dict[str, Any]]:
 def cells(document: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Headers and rows of a report for a person: shares in per cent, an interval behind its number."""
     shares = document.get("shares", ())
-    names = dict.fromkeys(key for row in document["results"] for key in row)
-    headers = [name for name in names if not name.endswith("_interval")]
+    headers = headers_of(document["results"])
     return headers, [
         [cell(row.get(name), row.get(f"{name}_interval"), name in shares) for name in headers]
         for row in document["results"]
     ]
+
+
+def headers_of(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of rows; an interval has none of its own."""
+    names = dict.fromkeys(key for row in results for key in row)
+    return [name for name in names if not name.endswith("_interval")]
 
 
 def cell(value: Any, interval: Sequence[float] | None, share: bool) -> str:

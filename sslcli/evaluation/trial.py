@@ -8,7 +8,7 @@ trial.features(source, encoder, "tokens-4")     features of any pictures by any 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ class Trial:
     def each(self) -> Iterable["Trial"]:
         """The same trial once for each set that was named."""
         for sets in self.sets or (sets_of(self.recipe),):
-            other = Trial(self.run, (sets,), self.pool, self.processes, self.cache, self.broken_limit, self.note)
+            other = replace(self, sets=(sets,))
             other.__dict__["subject"] = self.subject
             yield other
 

@@ -116,7 +116,7 @@ def check_ks(ks: Sequence[int], samples: int) -> None:
     if max(ks) > samples:
         raise UserError(
             f"k = {max(ks)} is more than the {samples} training pictures",
-            f"give a k of at most {samples}, as in '--k 20'",
+            f"give a k of at most {samples}, as in '--k {min(20, samples)}'",
         )
 
 

@@ -175,9 +175,9 @@ def command_for(run: str, document: Mapping[str, Any]) -> str:
         words = shlex.split(str(document.get("command", "")))
     except ValueError:
         words = []
-    if document.get("run") not in words:
+    if document.get("run") not in words[3:]:  # behind `sslcli eval NAME`, whose NAME a run may share
         return shlex.join(["sslcli", "eval", str(document["protocol"]).split(",")[0], run])
-    return shlex.join([run if word == document["run"] else word for word in words])
+    return shlex.join([*words[:3], *(run if word == document["run"] else word for word in words[3:])])
 
 
 def differences(runs: Sequence[Compared]) -> dict[str, list[Any]]:

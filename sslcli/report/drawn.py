@@ -73,10 +73,8 @@ def names_in(recipe: Mapping[str, Any]) -> set[str]:
 def draw_all(offers: Iterable[Figure], trial: Trial, data: str, tell: Tell) -> Iterator[Shown | LeftOut]:
     """Each figure, or why it is left out, told as it is done."""
     for offer in offers:
-        began = time.perf_counter()
         found = draw(offer, trial, data)
-        seconds = time.perf_counter() - began
-        tell(f"figure {offer.name}: {found.reason if isinstance(found, LeftOut) else f'{seconds:.1f} s'}")
+        tell(f"figure {offer.name}: {found.reason if isinstance(found, LeftOut) else f'{found.seconds:.1f} s'}")
         yield found
 
 

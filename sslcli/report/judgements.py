@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sslcli.evaluation.reports import cell, kept_reports, plainly
+from sslcli.evaluation.reports import cell, headers_of, kept_reports, plainly
 from sslcli.report.made import moment
 
 HEAD = ("protocol", "run", "data", "results", "judged", "shares", "options", "command", "time", "sslcli")
@@ -59,7 +59,7 @@ def legible(run: Path) -> Iterator[dict[str, Any]]:
 def laid_out(document: Mapping[str, Any]) -> Judgement:
     """The parts of a kept evaluation as a reader wants them."""
     results, shares = document["results"], document.get("shares", [])
-    names = [name for name in dict.fromkeys(key for row in results for key in row) if not name.endswith("_interval")]
+    names = headers_of(results)
     facts = {name: fact for name, fact in document.items() if name not in HEAD and brief(fact)}
     told = {name.replace("_", " "): plainly(fact) for name, fact in (facts | document.get("options", {})).items()}
     return Judgement(

@@ -97,9 +97,11 @@ def state_of(folder: Path, recipe: Mapping[str, Any]) -> State:
         return State(f"imported from {origin.get('file')} by the importer {origin.get('importer')}", True)
     rows, _ = read_lines(folder)
     noted = last_values(rows)
-    card = read_json(folder / CONFIG).get("sslcli", {})
-    if (folder / WEIGHTS).is_file() and card.get("step", -1) >= noted.get("step", 0):
-        return State("finished", True, card["step"], card.get("epoch"))
+    kept = read_json(folder / CONFIG).get("sslcli")
+    card = kept if isinstance(kept, dict) else {}
+    step = card.get("step", -1)
+    if (folder / WEIGHTS).is_file() and is_number(step) and step >= noted.get("step", 0):
+        return State("finished", True, step, card.get("epoch"))
     return unfinished(folder, noted, recipe)
 
 

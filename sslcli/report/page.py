@@ -19,6 +19,7 @@ from sslcli import __version__
 from sslcli.disk import write_whole
 from sslcli.errors import UserError
 from sslcli.evaluation.opening import document_at
+from sslcli.evaluation.samples import pictures_of
 from sslcli.evaluation.trial import Sets, Trial
 from sslcli.plugins import Registry, load_registry
 from sslcli.recipe.loading import to_toml
@@ -96,11 +97,13 @@ class Content:
 def content_of(
     run: str, *, data: str = "", wanted: Sequence[str] = (), figures: bool = True, tell: Tell = lambda line: None
 ) -> Content:
-    """Everything there is to say of a RUN. Raises UserError where it is no RUN, or a wanted figure is not on offer."""
+    """Everything there is to say of a RUN. Raises UserError for what is no RUN, no figure on offer or no pictures."""
     trial = Trial(run, (Sets(data),) if data else (), note=lambda line: tell(line) if "warning" in line else None)
     recipe = document_at(trial.folder / RECIPE) if trial.folder else trial.subject.recipe
     registry = load_registry(plugin_files(recipe))
     offers = chosen(wanted, registry_figures(registry), recipe) if figures else []
+    if data and offers:
+        pictures_of(trial)  # a misspelt SPEC is told, not made into a page without figures
     head = of_run(run, trial.folder, recipe) if trial.folder else {"name": run, "said": trial.subject.said}
     drawn = sorted(draw_all(offers, trial, data, tell), key=place)
     return Content(

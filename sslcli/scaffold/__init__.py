@@ -5,14 +5,13 @@ The templates lie beside this file: `package/` is common to all kinds, the other
 """
 
 import re
-import shutil
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
-from tempfile import mkdtemp
 
+from sslcli.disk import folder_beside
 from sslcli.errors import UserError
 from sslcli.offers import KINDS
 from sslcli.plugins import Registry
@@ -29,13 +28,11 @@ def write_package(name: str, kind: str, parent: Path, registry: Registry) -> Pat
     if target.exists():
         raise UserError(f"{target} is already there", "choose another name, or another folder with --output")
     pages = rendered(kind, words)
-    parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(mkdtemp(prefix=f".{words['package']}-", dir=parent))
-    for path, text in pages.items():
-        (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
-        (unfinished / path).write_text(text, encoding="utf-8")
-    unfinished.chmod(0o755)
-    return Path(shutil.move(unfinished, target))
+    with folder_beside(target) as unfinished:
+        for path, text in pages.items():
+            (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
+            (unfinished / path).write_text(text, encoding="utf-8")
+        return unfinished.rename(target)
 
 
 def refuse_name(name: str, kind: str, registry: Registry) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sslcli.api import Offer
 from sslcli.evaluation.reports import Report, cells
-from sslcli.testing.judging import JudgingCase, prepare_case, refused_in_words
+from sslcli.testing.judging import JudgingCase, judge_pixels, prepare_case
 from sslcli.testing.results import expect
 
 
@@ -75,7 +75,7 @@ def finds_the_same_twice(case: EvaluationCase) -> None:
 
 def judges_pixels_or_refuses_them_in_words(case: EvaluationCase) -> None:
     """Raw pixels have vectors and nothing else: what needs more raises UserError."""
-    refused_in_words(case.case)
+    judge_pixels(case.case)
 
 
 def timeless(report: Report) -> list[Any]:

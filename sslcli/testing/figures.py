@@ -10,7 +10,7 @@ from PIL import Image
 from sslcli.api import Offer
 from sslcli.errors import UserError
 from sslcli.evaluation.drawings import Drawing
-from sslcli.testing.judging import JudgingCase, prepare_case, refused_in_words
+from sslcli.testing.judging import JudgingCase, judge_pixels, prepare_case
 from sslcli.testing.results import Skip, expect
 
 LARGEST = 2 << 20  # bytes of a PNG: a report holds all figures in one file
@@ -67,4 +67,4 @@ def draws_the_same_twice(case: FigureCase) -> None:
 
 def refuses_pixels_in_words(case: FigureCase) -> None:
     """Raw pixels have vectors and nothing else: what needs more raises UserError."""
-    refused_in_words(case.case)
+    judge_pixels(case.case)

@@ -1,5 +1,6 @@
 """A tiny backbone on trial, for evaluations and figures: the random start of the smallest recipe, on drawn pictures."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sslcli.api import Evaluation, Figure, Offer
+from sslcli.api import EvaluationOptions, Offer
 from sslcli.errors import UserError
 from sslcli.evaluation.trial import Sets, Trial
 from sslcli.plugins import resolve
@@ -21,9 +22,8 @@ PICTURES = 40
 
 @dataclass(frozen=True)
 class JudgingCase:
-    """The code of an offer, its options, and the trial that it is called with."""
+    """The code of an evaluation or a figure, its options, and the trial that it is called with."""
 
-    offer: Offer
     code: Any
     options: Any
     trial: Trial
@@ -45,17 +45,13 @@ def prepare_case(offer: Offer) -> JudgingCase:
     folder = Path(home.name)
     data = str(write_pictures(folder / "pictures", PICTURES))
     options = example_options(offer, **offer.options.trial_values(folder, data))
-    asked = getattr(offer.options, "trial_data", lambda folder: "")(folder)
+    asked = offer.options.trial_data(folder) if issubclass(offer.options, EvaluationOptions) else ""
     recipe = write_recipe(folder / "tiny.toml", tiny_document(data, samples=PICTURES))
     trial = Trial(f"random:{recipe}", (Sets(asked or data),), cache=False)
-    return JudgingCase(offer, resolve(offer.code), options, trial, home)
+    return JudgingCase(resolve(offer.code), options, trial, home)
 
 
-def refused_in_words(case: JudgingCase) -> UserError | None:
-    """What it says of raw pixels, where it needs more than vectors."""
-    assert isinstance(case.offer, Evaluation | Figure)
-    try:
+def judge_pixels(case: JudgingCase) -> None:
+    """Call it with raw pixels; to refuse them by a UserError is fine, and any other error is the complaint."""
+    with suppress(UserError):
         case.made(run="pixels")
-    except UserError as refused:
-        return refused
-    return None

@@ -6,7 +6,6 @@ runs/<name>/  recipe.toml  environment.json  metrics.jsonl  checkpoints/  backbo
 import json
 import os
 import platform
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any
 from sslcli.api import Options
 from sslcli.data.part import absolute_part
 from sslcli.data.sources import absolute
-from sslcli.disk import write_whole
+from sslcli.disk import folder_beside, write_whole
 from sslcli.errors import UserError
 from sslcli.recipe.tables import Recipe
 
@@ -43,18 +42,15 @@ def create(
     """Make the folder of a new run in one move, so that it never stands without its recipe, or without what `fill`
     writes into it."""
     refuse_taken(folder)
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
-        unfinished.mkdir(parents=True)
-        (unfinished / RECIPE).write_text(recipe)
-        (unfinished / ENVIRONMENT).write_text(json.dumps(environment, indent=1))
-        if fill is not None:
-            fill(unfinished)
-        os.replace(unfinished, folder)
+        with folder_beside(folder) as unfinished:
+            (unfinished / RECIPE).write_text(recipe)
+            (unfinished / ENVIRONMENT).write_text(json.dumps(environment, indent=1))
+            if fill is not None:
+                fill(unfinished)
+            os.replace(unfinished, folder)
     except OSError as failure:
         raise UserError(f"cannot make {folder}: {failure}", "name another folder with --output") from failure
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)  # it has its name now, or never will
     return folder
 
 

@@ -44,6 +44,52 @@ def test_a_run_keeps_its_results_beside_it_unless_told_not_to(
     assert json.loads(kept.read_text())["options"] == {"seed": 0, "k": [5], "temperature": 0.07}
 
 
+def test_results_by_another_pooling_are_kept_apart_and_those_made_again_are_replaced(
+    tmp_path: Path, tiny_recipe: Callable[..., Path]
+) -> None:
+    run_folder = tmp_path / "run"
+    assert run(["pretrain", str(tiny_recipe()), "--output", str(run_folder)]) == 0
+    for pool in ("auto", "mean", "cls", "auto"):
+        assert run(["eval", "knn", str(run_folder), "--k", "5", "--pool", pool]) == 0
+    kept = [json.loads(file.read_text())["options"] for file in (run_folder / "evaluations").iterdir()]
+    assert sorted(options.get("pool", "auto") for options in kept) == ["auto", "cls", "mean"]
+
+
+def test_a_result_that_cannot_be_kept_is_told_all_the_same(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_folder = tmp_path / "run"
+    assert run(["pretrain", str(tiny_recipe()), "--output", str(run_folder)]) == 0
+    (run_folder / "evaluations").write_text("no folder")
+    capsys.readouterr()
+    assert run(["eval", "knn", str(run_folder), "--k", "5", "--json"]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["results"]
+    assert "cannot keep the result" in captured.err
+
+
+def test_a_result_is_kept_where_its_reader_has_gone(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(report: object) -> None:
+        raise BrokenPipeError
+
+    run_folder = tmp_path / "run"
+    assert run(["pretrain", str(tiny_recipe()), "--output", str(run_folder)]) == 0
+    monkeypatch.setattr("sslcli.cli.eval.print_json", gone)
+    monkeypatch.setattr("sslcli.cli.close_quietly", lambda: 1)
+    assert run(["eval", "knn", str(run_folder), "--k", "5", "--json"]) == 1
+    assert list((run_folder / "evaluations").glob("knn-*.json"))
+
+
+def test_a_bad_value_is_told_once(picture_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for value in ("0", "0,0"):
+        assert run(["eval", "knn", "pixels", "--data", str(picture_folder), "--k", value]) == 2
+        assert capsys.readouterr().err == f"error: --k {value}: must be at least 1, not 0\n"
+    assert run(["eval", "finetune", "pixels", "--data", str(picture_folder), "--epochs", "0"]) == 2
+    assert capsys.readouterr().err == "error: --epochs 0: must be more than 0, not 0\n"
+
+
 def test_baselines_are_the_random_start_and_the_pixels_on_the_same_pictures(
     tmp_path: Path, tiny_recipe: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,6 +100,19 @@ def test_baselines_are_the_random_start_and_the_pixels_on_the_same_pictures(
     report = json.loads(capsys.readouterr().out)
     assert [baseline["run"] for baseline in report["baselines"]] == [f"random:{trained}", "pixels"]
     assert {baseline["data"] for baseline in report["baselines"]} == {report["data"]}
+
+
+def test_a_baseline_that_cannot_be_judged_alike_costs_the_run_nothing(
+    tmp_path: Path, tiny_recipe: Callable[..., Path], picture_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained, data = str(tmp_path / "run"), str(picture_folder)
+    assert run(["pretrain", str(tiny_recipe()), "--output", trained, "--quiet"]) == 0
+    capsys.readouterr()
+    asked = ["eval", "linear", trained, "--data", data, "--pooling", "cls", "--layers", "2", "--epochs", "1"]
+    assert run([*asked, "--baselines", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "warning: the baseline pixels is left out" in captured.err
+    assert [other["run"] for other in json.loads(captured.out)["baselines"]] == [f"random:{trained}"]
 
 
 def test_json_is_one_object_with_shares(picture_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

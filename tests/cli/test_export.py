@@ -8,6 +8,8 @@ import pytest
 import timm
 
 from sslcli.cli import run
+from sslcli.cli.export import Format
+from sslcli.evaluation.exporting.handing import FORMATS
 
 Captured = pytest.CaptureFixture[str]
 
@@ -22,6 +24,10 @@ def trained(tmp_path: Path, tiny_recipe: Callable[..., Path], monkeypatch: pytes
     return "run"
 
 
+def test_the_formats_to_choose_from_are_those_that_there_are() -> None:
+    assert [form.value for form in Format] == list(FORMATS)
+
+
 def test_the_folder_is_printed_and_what_was_checked_is_talk(trained: str, capsys: Captured) -> None:
     assert run(["export", trained, "--to", "timm", "-o", "out"]) == 0
     said = capsys.readouterr()
@@ -31,12 +37,20 @@ def test_the_folder_is_printed_and_what_was_checked_is_talk(trained: str, capsys
     assert timm.create_model("local-dir:out", pretrained=True).num_features == 32
 
 
-def test_json_is_one_object_and_the_weights_are_judged_like_a_run(trained: str, capsys: Captured) -> None:
+def test_json_is_one_object_and_the_weights_are_judged_like_a_run(
+    trained: str, picture_folder: Path, capsys: Captured
+) -> None:
     assert run(["export", trained, "--to", "timm", "-o", "out", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert (data["network"], data["matched"], data["tensors"]) == ("student", 30, 30)
     assert data["command"] == "sslcli export run --to timm --network student -o out"
     assert run(["export", "out/model.safetensors", "--to", "safetensors", "-o", "plain"]) == 0
+    results = []
+    for name in (trained, "out/model.safetensors"):
+        capsys.readouterr()
+        assert run(["eval", "knn", name, "--data", str(picture_folder), "--k", "5", "--json"]) == 0
+        results.append(json.loads(capsys.readouterr().out)["results"])
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,13 @@ def test_show_says_which_options_must_be_given(fresh_registry: None, capsys: Cap
     assert ["size", "(required)"] in [row[:2] for row in rows]
 
 
+def test_show_says_what_an_evaluation_reads(fresh_registry: None, capsys: Captured) -> None:
+    run(["plugins", "show", "knn"])
+    assert "needs: vectors\n" in capsys.readouterr().out
+    run(["plugins", "show", "knn", "--json"])
+    assert json.loads(capsys.readouterr().out)["offers"][0]["needs"] == ["vectors"]
+
+
 def test_show_of_an_unknown_name_says_what_may_be_meant(fresh_registry: None, capsys: Captured) -> None:
     assert run(["plugins", "show", "simcrl"]) == 2
     assert capsys.readouterr().err == "error: no plugin offers 'simcrl'\nhint: did you mean 'simclr'?\n"
@@ -118,6 +125,12 @@ def test_new_prints_the_folder_and_tells_the_next_steps(tmp_path: Path, fresh_re
 def test_new_refuses_an_unknown_kind(tmp_path: Path, capsys: Captured) -> None:
     assert run(["plugins", "new", "term", "--kind", "losses", "-o", str(tmp_path)]) == 2
     assert "'losses' is not one of 'loss', 'augmentation'" in capsys.readouterr().err
+
+
+def test_new_tells_of_a_folder_that_takes_nothing(tmp_path: Path, fresh_registry: None, capsys: Captured) -> None:
+    (tmp_path / "file").touch()
+    assert run(["plugins", "new", "my-term", "--kind", "loss", "-o", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: cannot write to {tmp_path / 'file'}: ")
 
 
 def test_check_passes_a_built_in_plugin(fresh_registry: None, capsys: Captured) -> None:

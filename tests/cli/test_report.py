@@ -47,6 +47,7 @@ def test_json_tells_what_the_page_holds(trained: Path, tmp_path: Path, capsys: p
         (["pixels", "-o", "a.pdf"], "a.pdf does not end in .html"),
         (["pixels", "-o", "a.html", "--figures", "curve"], "no figure is called 'curve'"),
         (["pixels", "-o", "a.html", "--figures", "pca", "--no-figures"], "contradict each other"),
+        (["pixels", "-o", "a.html", "--data", "picz"], "no folder picz"),
     ],
 )
 def test_mistakes_cost_exit_code_2_and_write_nothing(

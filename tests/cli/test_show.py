@@ -39,6 +39,21 @@ def test_json_is_one_object_with_caption_and_numbers(
     assert "neighbours" in file.read_text()  # letters stay letters
 
 
+def test_an_ending_that_no_figure_has_is_refused_before_anything_is_computed(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["show", "neighbours", "pixels", "--data", str(picture_folder), "-o", str(tmp_path / "a.bmp")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'a.bmp'} has no ending")
+
+
+def test_the_neighbours_that_are_hinted_at_are_there(
+    picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--train", str(picture_folder), "--test", str(picture_folder), "-o", str(tmp_path / "a.png")]
+    assert run(["show", "neighbours", "pixels", *arguments, "--k", "24"]) == 2
+    assert "ask for fewer, as in '--k 3'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -48,7 +48,7 @@ def part(tmp_path: Path) -> Callable[..., str]:
 class Thousand:
     """A set of 1000 classes of one picture each, as ImageNet is: called by synsets, or by words."""
 
-    spec, fingerprint, by_row = "thousand", "f" * 32, True
+    spec, said, fingerprint, by_row = "thousand", "a thousand pictures", "f" * 32, True
 
     def __init__(self, classes: list[str]) -> None:
         self.classes = tuple(classes)
@@ -88,7 +88,7 @@ def test_pictures_are_chosen_by_what_they_are_called(source: Source, part: Calla
     [
         ({"classes": ["rectangel"]}, "no class of .* is called 'rectangel'", "did you mean 'rectangle'?"),
         ({"classes": [2]}, "there is no class 2: 2 classes, counted from 0", ""),
-        ({"classes": []}, "no picture of .* is in it", ""),
+        ({"classes": []}, "no picture of .* is in it", "let it name some"),
         ({"classes": "rectangle"}, "'classes' is no list", "it holds"),
         ({"classes": [["rectangle"]]}, "'classes' is no list of names or whole numbers", "it holds"),
         ({"rows": [0]}, "does not say of which set", "fingerprint"),

@@ -21,7 +21,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def make_run(tmp_path: Path, picture_folder: Path) -> Callable[..., Path]:
-    """`make_run(steps=(1, 2))`: a run folder with checkpoints of a tiny backbone, another at each step."""
+    """`make_run(steps=(1, 2))`: a run with checkpoints of a tiny backbone, others at each step; its teacher differs."""
 
     def make(steps: tuple[int, ...] = (1,), **tables: object) -> Path:
         run = tmp_path / "run"
@@ -31,8 +31,8 @@ def make_run(tmp_path: Path, picture_folder: Path) -> Callable[..., Path]:
         context = context_of(recipe, samples=24)
         pretraining = build_pretraining(recipe, context, build_backbone(recipe, context))
         for step in steps:
-            for parameter in pretraining.parameters():
-                parameter.data.add_(0.01 * step)
+            for name, parameter in pretraining.named_parameters():
+                parameter.data.add_((0.02 if ".target." in name else 0.01) * step)
             Checkpoints(run, keep=3).save(step, Saved(model_tensors(pretraining), {}, {"step": step}))
         return run
 

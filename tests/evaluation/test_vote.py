@@ -113,6 +113,13 @@ def test_impossible_numbers_of_neighbours_are_refused(clouds: Sets, ks: list[int
         knn(*clouds, ks=ks)
 
 
+def test_the_number_of_neighbours_that_is_hinted_at_is_a_possible_one(clouds: Sets) -> None:
+    train, labels, test, wanted = clouds
+    with pytest.raises(UserError) as refused:
+        knn(train[:3], labels[:3], test, wanted, ks=[20])
+    assert refused.value.hint == "give a k of at most 3, as in '--k 3'"
+
+
 def test_features_that_are_not_finite_are_refused_with_their_number(clouds: Sets) -> None:
     train, labels, test, truth = clouds
     broken = train.clone()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from sslcli_finetune.options import FinetuneOptions, SemiOptions, TransferOptions
 
 from sslcli.api import Options
@@ -66,6 +67,15 @@ def test_a_fine_tuned_network_has_a_row_with_its_interval_and_top_five(judge: Ju
     assert list(row) == ["top1", "top1_interval", "top5"]
     assert 0 <= row["top1"] <= row["top5"] == 1.0
     assert (report["train"], report["test"], report["left_out"], report["steps"]) == (20, 4, 0, 2)
+
+
+def test_the_network_that_is_tested_has_learnt_the_classes(judge: Judge, tmp_path: Path) -> None:
+    for colour in ("blue", "red"):
+        (tmp_path / "colours" / colour).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (20, 20), colour).save(tmp_path / "colours" / colour / f"{number}.png")
+    found = judge("finetune", *QUICK, "--epochs", "6", "--lr", "0.003", data=(str(tmp_path / "colours"),))
+    assert rows(found)[0]["top1"] == 1.0
 
 
 def test_what_is_done_to_the_pictures_is_talk_on_stderr(

@@ -232,6 +232,7 @@ def test_fewer_than_eight_pictures_are_refused(tmp_path: Path, capsys: pytest.Ca
         (["pixels", "--data", "nowhere"], "no folder nowhere"),
         (["pixels", "--data", "demo", "--views", "1"], "--views 1"),
         (["pixels", "--data", "demo", "--pictures", "3"], "--pictures 3"),
+        (["pixels", "--data", "demo", "--view-pictures", "1"], "must be 0, or at least 2"),
     ],
 )
 def test_mistakes_cost_exit_code_2_and_a_line_that_says_what_is_wrong(

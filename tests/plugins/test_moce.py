@@ -4,12 +4,15 @@ import json
 from typing import Any
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file
 from sslcli_moce.clusters import Clusters, read_clusters, write_clusters
 from sslcli_moce.example import write_example
 from sslcli_moce.options import ClusterRoutingOptions, FixedRoutingOptions
+from sslcli_moce.placing import Recogniser
 from sslcli_moce.routing import ClusterRouting, FixedRouting, doubt
+from torch.nn.functional import normalize
 
 from sslcli.api import Context
 from sslcli.cli import run
@@ -94,6 +97,27 @@ def test_a_picture_of_no_cluster_is_routed_by_the_mean_of_all(folder):
     assert gates.max().item() == pytest.approx(expected.max().item(), rel=1e-6)
 
 
+def test_a_temperature_sharpens_the_gate(folder):
+    plain, sharp = (routing(folder, temperature=temperature).probabilities() for temperature in (1.0, 0.25))
+    torch.testing.assert_close(sharp, (plain.log() / 0.25).softmax(-1))
+
+
+def test_two_opened_experts_keep_their_shares(folder):
+    case = routing(folder, top_k=2)
+    gates = case(TOKENS, told(0, 1, 2, 3)).gates[:, 0]
+    assert (gates > 0).sum(-1).tolist() == [2] * 4
+    torch.testing.assert_close(gates.sum(-1), case.probabilities()[:4].topk(2).values.sum(-1))
+
+
+@pytest.mark.parametrize(("gate_scale", "counted"), [("prob", torch.clone), ("straight_through", torch.log)])
+def test_the_gate_learns_from_what_its_expert_gives(folder, gate_scale, counted):
+    case = routing(folder, gate_scale=gate_scale, noise=0.0).train()
+    (found,) = torch.autograd.grad(case(TOKENS, told(0, 1, 2, 3)).gates.sum(), case.gate.weight)
+    chosen = (case.centroids[:4] @ case.gate.weight.T).softmax(-1).amax(-1)
+    (wanted,) = torch.autograd.grad(counted(chosen).sum(), case.gate.weight)
+    torch.testing.assert_close(found, wanted)
+
+
 def test_noise_turns_close_choices_in_training_alone_and_differs_by_epoch(folder):
     case = routing(folder, gate_deviation=0.001)
     still = [case(TOKENS, told(0, 1, 2, 3, epoch=epoch)).gates for epoch in range(2)]
@@ -122,6 +146,15 @@ def test_losses_are_of_the_images_not_of_their_tokens_and_weighted(folder):
     assert {name: term.item() for name, term in long.items()} == {name: term.item() for name, term in short.items()}
 
 
+def test_both_losses_have_a_second_form(folder):
+    options = {"unbiased": True, "confidence_form": "top", "imbalance": 1.0, "confidence": 1.0}
+    case = routing(folder, **options).train()
+    losses, rows = case(TOKENS, told(0, 1, 2, 3)).losses, case.probabilities()[:4]
+    wanted = rows.sum(dim=0)
+    assert losses["imbalance"].item() == pytest.approx((wanted.var() / wanted.mean() ** 2).item())
+    assert losses["confidence"].item() == pytest.approx((1 - rows.amax(-1)).mean().item())
+
+
 def test_over_the_data_every_cluster_counts_by_its_size(tmp_path):
     ids = torch.tensor([0] * 6 + [1] * 2)
     centroids = torch.eye(2)
@@ -141,7 +174,7 @@ def test_doubt_has_a_second_form():
     assert doubt(gates, None, "entropy").item() == pytest.approx(0.822267, abs=1e-6)
 
 
-def test_a_single_cluster_cannot_be_balanced_over_the_data(one_cluster):
+def test_all_images_of_a_single_cluster_go_to_one_expert(one_cluster):
     case = routing(one_cluster, experts=3, confidence=0.0).train()
     gates = case(TOKENS, told(0, 1, 2, 0)).gates
     assert len(gates.argmax(-1).unique()) == 1
@@ -232,6 +265,22 @@ def test_new_pictures_are_placed_by_the_nearest_centroid(tiny_recipe, folder, tm
             backbone.encode(backbone.embed(images), columns={"cluster": cluster}),
         )
     assert torch.equal(found.normed, expected.normed)
+    (encoder,) = experts.routing.placing.encoder
+    assert torch.equal(cluster, (encoder(images) @ experts.routing.centroids.T).argmax(-1))
+
+
+def test_the_encoder_is_shown_pictures_as_it_knows_them_whatever_the_backbone_is_shown(folder):
+    pixels, mean, std = torch.rand(5, 3, 16, 16), (0.2, 0.5, 0.6), (0.3, 0.1, 0.5)
+    found = Recogniser(folder / "encoder", mean, std)(prepared(pixels, mean, std))
+    model = timm.create_model(f"local-dir:{folder / 'encoder'}", pretrained=True).eval()
+    with torch.no_grad():
+        tokens = model.forward_features(prepared(pixels, model.pretrained_cfg["mean"], model.pretrained_cfg["std"]))
+    torch.testing.assert_close(found, normalize(tokens[:, 1:].mean(dim=1), dim=1), atol=1e-5, rtol=0)
+
+
+def prepared(pixels, mean, std):
+    """Pixels `[B, 3, H, W]` less a mean, by a deviation."""
+    return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
 def test_straight_through_gates_and_equal_experts_begin_with_the_loss_of_the_dense_run(tiny_recipe, folder, tmp_path):
@@ -268,6 +317,20 @@ def test_other_pictures_than_those_that_were_clustered_are_refused_before_traini
     other = write_pictures(tmp_path / "other", count=16)
     assert run(["pretrain", str(recipe_of(tiny_recipe, folder)), "--data", str(other), "--dry-run"]) == 2
     assert "are of other pictures" in capsys.readouterr().err
+
+
+def test_weights_that_were_trained_with_other_clusters_are_refused(
+    tiny_recipe, folder, picture_folder, tmp_path, capsys
+):
+    first, goes_on = str(tmp_path / "first"), ["--set", f'init="{tmp_path / "first"}"', "--quiet"]
+    assert run(["pretrain", str(recipe_of(tiny_recipe, folder)), "--output", first, "--quiet"]) == 0
+    assert run(["pretrain", first + "/recipe.toml", "--output", str(tmp_path / "same"), *goes_on]) == 0
+    write_example(folder, str(picture_folder), seed=1)
+    capsys.readouterr()
+    assert run(["pretrain", first + "/recipe.toml", "--output", str(tmp_path / "other"), *goes_on]) == 2
+    assert "their centroids differ" in capsys.readouterr().err
+    assert run(["eval", "knn", first, "--data", str(picture_folder), "--k", "2", "--no-cache"]) == 2
+    assert "their centroids differ" in capsys.readouterr().err
 
 
 def test_a_loss_on_mixed_images_is_refused_in_words(tiny_recipe, folder, capsys):

@@ -72,6 +72,11 @@ def test_a_command_that_names_no_run_is_made_from_the_protocol(command: str) -> 
     assert command_for("runs/b", {"protocol": "knn", "run": "x", "command": command}) == "sslcli eval knn runs/b"
 
 
+def test_a_run_that_is_called_like_its_evaluation_gets_a_command_too() -> None:
+    document = {"protocol": "knn", "run": "knn", "command": "sslcli eval knn knn --k 20"}
+    assert command_for("b", document) == "sslcli eval knn b --k 20"
+
+
 def test_rows_are_matched_by_the_words_and_numbers_they_begin_with(make_run: Make, kept: Kept) -> None:
     rows = [{"corruption": name, "accuracy": value} for name, value in (("fog", 0.2), ("snow", 0.1))]
     runs = [

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sslcli.report.made import made_of, moment
 from sslcli.report.notes import last_values, measured, read_lines, state_of
 
@@ -38,6 +40,11 @@ def test_a_run_that_handed_its_backbone_over_is_finished(make_run: Make) -> None
 
 def test_a_run_that_trains_on_after_its_hand_over_is_not_finished(make_run: Make) -> None:
     assert not state_of(make_run("a", card={"step": 40}, lines=[{"step": 60, "epoch": 6.0}]), TRAIN).finished
+
+
+@pytest.mark.parametrize("card", [[], {}, {"step": "forty"}])
+def test_a_card_of_another_shape_finishes_nothing(make_run: Make, card: Any) -> None:
+    assert not state_of(make_run("a", card=card, lines=[{"step": 40}]), TRAIN).finished
 
 
 def test_a_run_on_its_way_says_how_far_it_came_and_what_is_saved(make_run: Make) -> None:

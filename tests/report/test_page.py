@@ -127,7 +127,10 @@ def test_a_run_that_lost_a_file_still_has_its_page(whole: Path, lost: str) -> No
 @pytest.mark.parametrize("file", ["metrics.jsonl", "environment.json", "evaluations/0.json", "recipe.toml"])
 def test_a_run_with_a_broken_file_still_has_its_page(whole: Path, file: str) -> None:
     (whole / file).write_text('{"broken')
-    assert "whole" in page_of(whole, figures=False).text
+    page = page_of(whole, figures=False)
+    assert "whole" in page.text
+    assert str(whole) in page.text
+    assert "How it was trained" in page.text
 
 
 def test_a_run_on_its_way_says_so_and_how_to_go_on(make_run: Make) -> None:

@@ -32,7 +32,10 @@ def draw(options: NeighbourMatrixOptions, trial: Trial) -> Drawing:
     found = Vectors(rows, labels, classes).take(members(labels, numbers, options.per_class, options.seed))
     found = found.unit() if options.distance == "cosine" else found
     if options.k >= len(found.rows):
-        raise UserError(f"{options.k} neighbours are more than there are others", "ask for fewer, as in '--k 3'")
+        raise UserError(
+            f"{options.k} neighbours are more than there are others",
+            f"ask for fewer, as in '--k {min(3, len(found.rows) - 1)}'",
+        )
     distances, near = neighbours(found.rows, options.k)
     owners = places_of(found, numbers)
     matrix = confusion(owners, near, len(numbers))

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -18,6 +17,7 @@ from sslcli.evaluation.sheets import Cell, sheet
 from sslcli.evaluation.style import RIGHT, WRONG
 from sslcli.evaluation.trial import Trial
 from sslcli.evaluation.vote import check_finite
+from sslcli_figures.figures.vectors import unlabelled
 from sslcli_figures.options import NeighboursOptions
 
 
@@ -47,7 +47,7 @@ def draw(options: NeighboursOptions, trial: Trial) -> Drawing:
     asked, known, same = sides(trial)
     k = options.k + same
     if k > len(known.rows):
-        raise UserError(f"{options.k} neighbours are more than there are pictures", "ask for fewer, as in '--k 3'")
+        raise UserError(f"{options.k} neighbours are more than there are pictures", fewer(len(known.rows) - same))
     queries = evenly(len(asked.rows), options.pictures, options.seed)
     cosines, found = (values.cpu() for values in nearest(known.rows, asked.rows[queries], k, device=trial.device))
     if same:
@@ -68,24 +68,20 @@ def sides(trial: Trial) -> tuple[Side, Side, bool]:
         judged = trial.judged
     except UserError:
         source = pictures_of(trial)
-        (table,) = trial.tables([source])
-        check_finite(table.features, "shown")
-        rows = table.features - table.features.mean(dim=0) if trial.subject.centred else table.features
-        side = Side(source, rows, table.positions, None)
+        table = unlabelled(trial, source)
+        side = Side(source, table.features, table.positions, None)
         return side, side, True
     train, test = trial.labelled()
     for part, name in ((train, "training"), (test, "test")):
         check_finite(part.features, name)
     same = judged.train.fingerprint == judged.test.fingerprint
-    asked = Side(judged.test, test.features, test.positions, labels_of_side(judged.test, test.positions))
+    asked = Side(judged.test, test.features, test.positions, test.labels)
     return asked, Side(judged.train, train.features, train.positions, train.labels), same
 
 
-def labels_of_side(source: Source, places: Tensor) -> Tensor:
-    """The labels of some pictures of a labelled source, `[N]`."""
-    labels = source.labels()
-    assert labels is not None  # open_judged gives labelled sources only
-    return torch.from_numpy(np.asarray(labels)[places.numpy()])
+def fewer(most: int) -> str:
+    """What to do where there are only `most` neighbours."""
+    return f"ask for fewer, as in '--k {min(3, most)}'" if most > 0 else "name more pictures: --data SPEC"
 
 
 def others(cosines: Tensor, found: Tensor, queries: list[int]) -> tuple[Tensor, Tensor]:

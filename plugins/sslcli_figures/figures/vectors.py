@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from sslcli.data.source import Source
 from sslcli.errors import RunError, UserError, did_you_mean
+from sslcli.evaluation.features import Table
 from sslcli.evaluation.samples import evenly, pictures_of, vectors_of_tested
 from sslcli.evaluation.trial import Trial, sets_of
 from sslcli.evaluation.vote import check_finite
@@ -38,19 +40,18 @@ def vectors(trial: Trial) -> Vectors:
     try:
         judged = trial.judged
     except UserError:
-        return without_labels(trial)
+        return Vectors(unlabelled(trial, pictures_of(trial)).features, None, ())
     test = vectors_of_tested(trial)
     return Vectors(test.features, test.labels, judged.classes)
 
 
-def without_labels(trial: Trial) -> Vectors:
-    """Vectors alone."""
-    (table,) = trial.tables([pictures_of(trial)])
+def unlabelled(trial: Trial, source: Source) -> Table:
+    """Vectors of pictures that need no labels, and where these stand in their source. Raises RunError."""
+    (table,) = trial.tables([source])
     if not len(table.features):
         raise RunError("no picture can be read", "look at the files, or name other pictures")
     check_finite(table.features, "shown")
-    rows = table.features - table.features.mean(dim=0) if trial.subject.centred else table.features
-    return Vectors(rows, None, ())
+    return replace(table, features=table.features - table.features.mean(dim=0)) if trial.subject.centred else table
 
 
 def labelled(trial: Trial) -> tuple[Tensor, Tensor, tuple[str, ...]]:

@@ -7,11 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sslcli.evaluation.interval import Interval, resampled_means
+from sslcli.evaluation.interval import LEVEL, RESAMPLES, Interval, resampled_means
 
 TOP = 5
-RESAMPLES = 1000
-ENDS = (0.025, 0.975)
 
 
 def in_top(logits: Tensor, labels: Tensor, top: int = TOP) -> Tensor:
@@ -35,7 +33,7 @@ def mean_of_means(groups: list[list[Tensor]], seed: int) -> Interval:
     """The mean over sets of the mean over strata of the mean over pictures, and its interval over pictures."""
     rng = np.random.default_rng(seed)
     drawn = np.mean([resampled(strata, rng) for strata in groups], axis=0)
-    low, high = np.quantile(drawn, ENDS)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     means = [np.mean([part.double().mean().item() for part in strata]) for strata in groups]
     return Interval(float(np.mean(means)), float(low), float(high))
 

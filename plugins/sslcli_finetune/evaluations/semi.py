@@ -97,9 +97,7 @@ class Linear:
     """A linear classifier learns frozen vectors."""
 
     def __init__(self, options: SemiOptions, trial: Trial) -> None:
-        if options.given():
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in options.given())
-            raise UserError(f"{flags}: nothing of the network is trained with --method linear", "leave it out")
+        options.refuse_given(options.method)
         self.judged: Judged = trial.judged
         self.train, self.test = trial.labelled()
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from torch import Tensor
 
-from sslcli.errors import UserError
 from sslcli.evaluation.linear import linear
 from sslcli.evaluation.reports import Report
 from sslcli.evaluation.trial import Sets, Trial, labels_of
@@ -22,7 +21,8 @@ Judge = Callable[[TransferOptions, Trial], tuple[Tensor, Tensor]]
 
 def judge(options: TransferOptions, trial: Trial) -> Report:
     """One row a set, and their mean."""
-    refuse_idle_flags(options)
+    if options.method != "finetune":
+        options.refuse_given(options.method)
     trials = list(trial.each())
     sets = [one.judged for one in trials]  # all are opened before anything is computed
     results, groups = [], []
@@ -39,13 +39,6 @@ def judge(options: TransferOptions, trial: Trial) -> Report:
     said = f"{len(sets)} sets: " + "; ".join(judged.said for judged in sets)
     facts = {"method": options.method, **how(options, trial)}
     return Report("transfer", trial.run, trial.subject.said, said, results, facts, shares=("accuracy",))
-
-
-def refuse_idle_flags(options: TransferOptions) -> None:
-    """Flags of training mean nothing where no network is trained. Raises UserError."""
-    if options.method != "finetune" and options.given():
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in options.given())
-        raise UserError(f"{flags}: nothing of the network is trained with --method {options.method}", "leave it out")
 
 
 def how(options: TransferOptions, trial: Trial) -> Mapping[str, Any]:

@@ -17,13 +17,13 @@ from sklearn.metrics.cluster import contingency_matrix
 from torch.nn.functional import normalize
 
 from sslcli.errors import UserError
+from sslcli.evaluation.interval import LEVEL
 from sslcli.evaluation.reports import Report
 from sslcli.evaluation.trial import Trial, labels_of
 from sslcli.evaluation.vote import check_finite
 from sslcli_frozen.options import ClusterOptions
 
-RESAMPLES = 200
-LEVEL = 0.95
+RESAMPLES = 200  # each of which measures a clustering anew
 
 Numbers = NDArray[np.int64]
 

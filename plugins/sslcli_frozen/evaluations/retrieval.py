@@ -15,7 +15,8 @@ from torch.nn.functional import normalize
 
 from sslcli.errors import UserError
 from sslcli.evaluation.reports import Report, share_of
-from sslcli.evaluation.trial import Labelled, Trial, labels_of
+from sslcli.evaluation.samples import vectors_of_tested
+from sslcli.evaluation.trial import Labelled, Trial
 from sslcli.evaluation.vote import check_finite
 from sslcli_frozen.options import RetrievalOptions
 
@@ -52,16 +53,13 @@ def judge(options: RetrievalOptions, trial: Trial) -> Report:
 
 def pictures(options: RetrievalOptions, trial: Trial) -> tuple[Labelled, Labelled, bool]:
     """What is ranked, for what, and whether these are the same pictures."""
-    if options.among == "train":
-        gallery, queries = trial.labelled()
-    else:
-        source = trial.judged.test
-        (table,) = trial.tables((source,))
-        features = table.features - table.features.mean(dim=0) if trial.subject.centred else table.features
-        gallery = queries = Labelled(features, labels_of(source, table), table.positions)
+    if options.among == "test":
+        queries = vectors_of_tested(trial)
+        return queries, queries, True
+    gallery, queries = trial.labelled()
     check_finite(gallery.features, "ranked")
     check_finite(queries.features, "test")
-    return gallery, queries, gallery is queries
+    return gallery, queries, False
 
 
 def rank(gallery: Labelled, queries: Labelled, *, alike: bool = False, device: torch.device | None = None) -> Ranked:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sslcli.evaluation.interval import mean_interval
 from sslcli.nn import health
+from sslcli.recipe.tables import Sentinel
 from sslcli_health.clusters import cluster, learnt
 from sslcli_health.dimension import neighbour_ratios, two_nn
 
@@ -17,8 +18,9 @@ GROUPS = 10  # of pictures, each left out once
 T9 = 2.262  # the 97.5th percentile of Student's t with 9 degrees of freedom
 NORMAL = 1.96  # the same of the normal distribution
 WIDEST = 1024  # directions of which the influence of each picture is computed: it takes all singular vectors
-LEAST_SPREAD = 0.003  # what the sentinel calls a collapse unless told otherwise
+LEAST_SPREAD: float = Sentinel.model_fields["min_spread"].default
 FEW = 0.1  # of the directions there are: below, the rank is called low
+TWINS = 0.1  # of the pictures: above, those with the vector of another are told of
 SHARED = 0.25  # of the effective rank: a RankMe below it is that of one direction which all share
 STEEP, FLAT = 2.0, 0.5  # alphas
 CROWDED = -0.5  # uniformity
@@ -52,17 +54,17 @@ def row(measure: str, value: float, ends: Ends | None, good: str, says: str = ""
 
 def rows_of(looked: Looked) -> list[Row]:
     """All measures, in the order in which one reads them."""
-    rows = [*of_spectrum(looked.features), of_pairs(looked.features)]
+    rows = [*of_spectrum(looked.features, looked.seed), of_pairs(looked.features)]
     if looked.views is not None:
         rows += [of_agreement(looked.views, looked.seed), of_lidar(looked.views)]
     return [*rows, of_clusters(looked), of_dimension(looked.features)]
 
 
-def of_spectrum(features: Tensor) -> list[Row]:
+def of_spectrum(features: Tensor, seed: int) -> list[Row]:
     """Spread, effective rank, RankMe and alpha-ReQ."""
     squares = health.centred(health.unit(features)).square().sum(dim=1)
     spread, most = health.spread(features), min(len(features) - 1, features.shape[1])
-    around = mean_interval(squares)
+    around = mean_interval(squares, seed=seed)
     rank, rankme, alpha = (measure(features) for measure in (health.effective_rank, health.rankme, health.alpha_req))
     same = spread < LEAST_SPREAD
     around_rank = told_by(health.centred(health.unit(features)), health.entropy_rank, rank)
@@ -145,7 +147,7 @@ def of_dimension(features: Tensor) -> Row:
     """Intrinsic dimension."""
     ratios = neighbour_ratios(features)
     value, twins = two_nn(ratios), len(features) - len(ratios)
-    says = f"{twins} of {len(features)} pictures have the vector of another" if twins > FEW * len(features) else ""
+    says = f"{twins} of {len(features)} pictures have the vector of another" if twins > TWINS * len(features) else ""
     if value < 2:
         says = "; ".join(filter(None, ["pictures lie along a line", says]))
     return row("intrinsic dimension", value, left_out(two_nn, ratios, value), "higher, beside learnability", says)

@@ -2,13 +2,12 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sslcli.disk import write_whole
+from sslcli.disk import folder_beside, write_whole
 from sslcli.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -132,19 +131,16 @@ def filled(folder: Path, *, again: bool) -> Iterator[Path]:
     Where the folder is there already, what an earlier call made is replaced, and what else lies in it stays.
     """
     refuse_taken(folder, again=again)
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        if folder.exists():
-            clear(folder)
-        settle(unfinished, folder)
+        with folder_beside(folder) as unfinished:
+            yield unfinished
+            if folder.exists():
+                clear(folder)
+            settle(unfinished, folder)
     except OSError as failure:
         raise RunError(
             f"cannot write {folder}: {failure.strerror or failure}", "make room, or name another folder"
-        ) from (failure)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        ) from failure
 
 
 def refuse_taken(folder: Path, *, again: bool) -> None:

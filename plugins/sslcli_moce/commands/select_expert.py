@@ -142,6 +142,7 @@ def show(report: Mapping[str, Any]) -> None:
         print()
     if report["experts"]:
         table(map(expert_row, report["experts"]), EXPERT_HEADS)
+        print(f"\n{'backbones':<9} in {report['output']}")
 
 
 def show_task(task: Mapping[str, Any], output: Path) -> None:

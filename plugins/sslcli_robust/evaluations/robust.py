@@ -20,9 +20,7 @@ from sslcli.evaluation.vote import check_finite
 from sslcli_robust.corruptions import chosen
 from sslcli_robust.evaluations.corrupted import Corrupted, whole
 from sslcli_robust.evaluations.learning import Classify, learnt
-from sslcli_robust.options import RobustOptions
-
-SEVERITIES = (1, 2, 3, 4, 5)
+from sslcli_robust.options import SEVERITIES, RobustOptions
 
 Right = Mapping[tuple[str, int], Tensor]  # by corruption and severity: which pictures were told right, bool [M]
 

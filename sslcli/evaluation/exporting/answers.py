@@ -48,8 +48,7 @@ def apart(first: Answer, second: Answer) -> float:
     pairs = [(first.pooled, second.pooled), (first.tokens, second.tokens)]
     if any(one.shape != other.shape for one, other in pairs):
         return float("inf")
-    largest = max(float((one - other).abs().nan_to_num(nan=float("inf")).max()) for one, other in pairs)
-    return largest
+    return max(float((one - other).abs().nan_to_num(nan=float("inf")).max()) for one, other in pairs)
 
 
 def agreed(run: Answer, tool: Answer, name: str, limit: float) -> float:

@@ -30,7 +30,7 @@ def card_text(chosen: Chosen, written: Written, folder: str, command: str) -> st
         shown(chosen),
         *judged(chosen),
         "## How it was made",
-        f"{tool(written)}",
+        tool(written),
         fenced("console", f"$ {command}"),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -16,7 +16,10 @@ from sslcli.evaluation.subjects import Subject
 from sslcli.nn import Backbone
 from sslcli.nn.experts import experts_in
 from sslcli.nn.stored import CONFIG, WEIGHTS, read_card
+from sslcli.recipe.loading import recipe_from_document
+from sslcli.training.building import context_of
 from sslcli.training.checkpoint import MODEL
+from sslcli.training.export import card_of
 from sslcli.training.runs import RECIPE
 
 Note = Callable[[str], None]
@@ -95,16 +98,10 @@ def has_teacher(checkpoint: Path) -> bool:
 
 
 def facts_of(subject: Subject, checkpoint: Path, network: str) -> dict[str, Any]:
-    """The card of a network that was never saved alone, as `training.export` would write it."""
-    named = dict(subject.recipe.get("backbone", {}))
-    return {
-        "backbone": {"name": named.pop("name", ""), "options": named},
-        **subject.card.document(),
-        "pool": subject.recipe.get("evaluation", {}).get("pool", "auto"),
-        "recipe": subject.recipe.get("name", ""),
-        "network": network,
-        "step": int(checkpoint.resolve().name.removeprefix("step-")),
-    }
+    """The card of a network that was never saved alone."""
+    recipe = recipe_from_document(subject.recipe, origin=f"the recipe of {subject.run}")
+    card = card_of(recipe, context_of(recipe, samples=recipe.train.batch_size))
+    return card | {"network": network, "step": int(checkpoint.resolve().name.removeprefix("step-"))}
 
 
 def plain(run: str, network: str, subject: Subject, folder: Path | None, facts: Mapping[str, Any]) -> Chosen:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sslcli import __version__
-from sslcli.disk import settle, sync
+from sslcli.disk import folder_beside, settle, sync
 from sslcli.errors import RunError, UserError, did_you_mean
 from sslcli.evaluation.exporting.card import card_text
 from sslcli.evaluation.exporting.choosing import Chosen, choose
@@ -67,7 +67,7 @@ def hand_over(
     require(form.PACKAGES, form.EXTRA)
     chosen = choose(run, network, note=note)
     note(f"{chosen.network}: {chosen.subject.said}")
-    with filled(folder, again=again) as unfinished:
+    with filled(folder) as unfinished:
         handed = Handed(chosen, to, folder, form.write(chosen, unfinished), command_of(run, to, folder, chosen))
         (unfinished / CARD).write_text(card_text(chosen, handed.written, str(folder), handed.command), encoding="utf-8")
         report = json.dumps(handed.document(), indent=1, ensure_ascii=False)
@@ -94,26 +94,24 @@ def refuse_taken(folder: Path, *, again: bool) -> None:
 
 
 @contextmanager
-def filled(folder: Path, *, again: bool) -> Iterator[Path]:
+def filled(folder: Path) -> Iterator[Path]:
     """A folder to write into, which takes its place when all is well; else nothing is left, and nothing is changed."""
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
     former = folder.with_name(f".{folder.name}.{os.getpid()}.former")
     try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        for file in unfinished.iterdir():
-            settle(file)
-        if folder.exists():
-            os.rename(folder, former)
-        os.rename(unfinished, folder)
-        sync(folder.parent)
+        with folder_beside(folder) as unfinished:
+            yield unfinished
+            for file in unfinished.iterdir():
+                settle(file)
+            if folder.exists():
+                os.rename(folder, former)
+            os.rename(unfinished, folder)
+            sync(folder.parent)
     except OSError as failure:
         raise RunError(
             f"cannot write {folder}: {failure.strerror or failure}", "make room, or name another folder"
         ) from failure
     finally:
         put_back(former, folder)
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def put_back(former: Path, folder: Path) -> None:

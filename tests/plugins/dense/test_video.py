@@ -14,12 +14,6 @@ from sslcli.cli import run
 from sslcli.errors import UserError
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """What is kept is kept in the folder of the test."""
-    monkeypatch.setenv("SSLCLI_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory):
     """Two videos of five frames; leave it as it is."""
@@ -27,14 +21,9 @@ def clip_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, picture_folder):
-    """A run of a tiny ViT with patches of 4 pixels, hardly trained."""
-    from sslcli.testing.recipes import tiny_document, write_recipe
-
-    folder = tmp_path_factory.mktemp("run")
-    document = tiny_document(picture_folder, backbone={"patch_size": 4})
-    assert run(["pretrain", str(write_recipe(folder / "a.toml", document)), "--output", str(folder / "run")]) == 0
-    return folder / "run"
+def trained(hardly_trained, picture_folder):
+    """A run with patches of 4 pixels."""
+    return hardly_trained(picture_folder, backbone={"patch_size": 4})
 
 
 def test_rectangles_of_their_own_colour_are_followed(trained, clip_folder, capsys):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from sslcli_figures import sslcli_figures
+from sslcli_figures.figures.neighbours import row_of, sides
 from sslcli_figures.figures.showing import ready
 
 from sslcli.errors import UserError
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.drawings import Drawing
+from sslcli.evaluation.style import RIGHT, WRONG
 from sslcli.evaluation.trial import Sets, Trial
 from sslcli.nn.encoders import TimmNetwork
 from sslcli.plugins import resolve
@@ -127,6 +129,17 @@ def test_neighbours_of_the_same_pictures_leave_out_the_picture_itself(picture_fo
     for row in draw("neighbours", "pixels", picture_folder, k=4).numbers["rows"]:
         assert row["asked"] not in row["neighbours"]
         assert len(row["neighbours"]) == 4
+
+
+def test_the_frame_of_a_neighbour_says_whether_it_is_of_the_same_class(picture_folder: Path) -> None:
+    trial = Trial("pixels", (Sets(train=str(picture_folder), test=str(picture_folder)),))
+    asked, known, same = sides(trial)
+    assert asked.labels is not None
+    other = int((asked.labels != asked.labels[0]).nonzero()[0])
+    own, right, wrong = row_of(asked, known, 0, [1, other], [0.5, 0.25])
+    assert same
+    assert (own.words, own.frame) == (asked.class_of(0), "")
+    assert ((right.words, right.frame), (wrong.words, wrong.frame)) == (("0.500", RIGHT), ("0.250", WRONG))
 
 
 def test_more_neighbours_than_pictures_are_refused(picture_folder: Path) -> None:

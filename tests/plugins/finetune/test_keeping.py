@@ -65,6 +65,12 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
         refuse_folder(tmp_path)
 
 
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made"):
+        refuse_folder(tmp_path / "file" / "new")
+
+
 def test_a_disk_that_takes_nothing_is_told(network: TimmNetwork, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot keep the network"):

@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from sslcli_finetune.evaluations.scores import by_class, in_top, mean_of_means
-from sslcli_finetune.evaluations.semi import over_draws, student_interval
+from sslcli_finetune.evaluations.semi import chosen, over_draws, student_interval
 from sslcli_finetune.evaluations.transfer import metric_of
 from sslcli_finetune.parts import balanced, equal_count
+
+from sslcli.errors import UserError
+from sslcli.evaluation.trial import Labelled
 
 LABELS = np.repeat(np.arange(3), [4, 40, 100])
 
@@ -60,6 +63,14 @@ def test_the_interval_over_draws_is_scipys() -> None:
     values = [0.5, 0.55, 0.6]
     wanted = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     assert student_interval(values) == pytest.approx(wanted)
+
+
+def test_a_linear_classifier_learns_the_pictures_that_were_drawn_and_could_be_read() -> None:
+    positions, labels = torch.tensor([0, 2, 3, 5]), torch.tensor([0, 0, 1, 1])  # 1 and 4 are broken
+    part = chosen(Labelled(positions[:, None].float(), labels, positions), np.array([1, 2, 5]))
+    assert (part.positions.tolist(), part.labels.tolist(), part.features[:, 0].tolist()) == ([2, 5], [0, 1], [2.0, 5.0])
+    with pytest.raises(UserError, match="fewer than two classes are left"):
+        chosen(Labelled(positions[:, None].float(), labels, positions), np.array([0, 2]))
 
 
 def test_draws_are_joined_by_their_mean() -> None:

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
-from sslcli_frozen.evaluations.feeding import Crops, Kept, Order, random_crop
+from sslcli_frozen.evaluations.feeding import Anew, Crops, Kept, Order, random_crop
 from sslcli_frozen.evaluations.heads import Head
 from sslcli_frozen.evaluations.learning import Score, answers, grid, learn, place_of, ranked, rate_of
 from sslcli_frozen.evaluations.linear import judge
@@ -14,7 +15,9 @@ from sslcli_frozen.evaluations.sight import OWN, Layout, Sight
 from sslcli_frozen.options import LinearOptions
 from torch import nn
 
+from sslcli.data.sources import open_source
 from sslcli.errors import RunError, UserError
+from sslcli.evaluation.card import Card
 
 CPU = torch.device("cpu")
 OWN_VECTOR, NOTHING = Layout(1, OWN), Sight(nn.Identity())
@@ -116,6 +119,28 @@ def test_crops_hang_on_seed_epoch_and_picture_only(make_trial):
     again = Crops(source, crop, 0, 3, [7])
     assert (first[1][1] == again[0][1]).all()
     assert (first[1][1] != Crops(source, crop, 0, 4, [7])[0][1]).any()
+
+
+def test_crops_that_are_drawn_anew_keep_the_labels_of_their_pictures(tmp_path):
+    for colour in ("blue", "red"):
+        (tmp_path / colour).mkdir()
+        for number in range(6):
+            Image.new("RGB", (20, 20), colour).save(tmp_path / colour / f"{number}.png")
+    source, positions = open_source(str(tmp_path)), torch.tensor([1, 4, 5, 6, 9, 11])  # the others were held out
+    labels, order = torch.from_numpy(source.labels())[positions], Order.of(6, 2, 0)
+    crop, shift = random_crop(16, "retry"), torch.zeros(3)
+    feed = Anew(nn.AdaptiveAvgPool2d(1), source, Card(16), positions, labels, shift, crop, order, CPU)
+    for epoch in range(2):
+        rows, told = (torch.cat(parts) for parts in zip(*feed.epoch(epoch)))
+        assert (rows[:, 0] > rows[:, 2]).tolist() == (told == source.classes.index("red")).tolist()
+        assert len(rows) == 6
+
+
+def test_a_best_rate_at_the_edge_of_those_that_were_tried_is_pointed_out(make_trial):
+    notes = []
+    best = judge(LinearOptions(**QUICK), make_trial("pixels", note=notes.append)).results[0]["lr"]
+    edge = {0.1: "smallest", 1.0: "largest"}[best]
+    assert f"linear: the best rate, {best:g}, is the {edge} that was tried: try more by --lrs" in notes
 
 
 def test_every_epoch_has_another_order_of_whole_batches():

@@ -121,6 +121,13 @@ def test_rounds_that_are_done_are_not_done_again(backbone, pictures, tmp_path, m
     assert torch.equal(read_clusters(tmp_path / "c").ids, read_clusters(tmp_path / "whole").ids)
 
 
+def test_kept_features_serve_another_number_of_clusters(backbone, pictures, tmp_path, monkeypatch):
+    assert cluster(backbone, pictures, tmp_path / "c", "--keep-features") == 0
+    monkeypatch.setattr("sslcli_moce.commands.features.blocks_of", lambda *_: iter(()))  # makes none
+    assert cluster(backbone, pictures, tmp_path / "c", "--clusters", 3, "--again") == 0
+    assert len(read_clusters(tmp_path / "c")) == 3
+
+
 def test_finished_clusters_are_left_as_they_are(backbone, pictures, tmp_path, capsys, monkeypatch):
     assert cluster(backbone, pictures, tmp_path / "c", "--json") == 0
     first = capsys.readouterr().out

@@ -43,6 +43,12 @@ def test_features_that_lean_one_way_do_not_fall_into_one_cluster():
     assert len({*zip(labels.tolist(), now.ids.tolist())}) == 4
 
 
+def test_the_final_plan_is_balanced_as_well_as_was_asked_for():
+    features, _ = clouds(spread=0.5)
+    deviations = [clustered(features, Asked(8, tolerance=tolerance))[1].deviation for tolerance in (1e-2, 1e-7)]
+    assert deviations[0] > 1e-7 >= deviations[1]
+
+
 def test_the_size_of_the_blocks_makes_no_difference():
     features, _ = clouds(spread=0.5)
     one, other = (clustered(features, Asked(8), size=size)[0] for size in (7, 200))

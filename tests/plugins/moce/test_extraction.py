@@ -28,11 +28,11 @@ class Table(ClusterConditional):
         nn.Module.__init__(self)
         self.register_buffer("chosen", gates)
 
-    def probabilities(self):
-        return self.chosen
+    def table(self):
+        return torch.cat([self.chosen, self.chosen[:1]])  # of no cluster: as the first
 
-    def gates(self):
-        return self.chosen
+    def opened(self, probabilities):
+        return probabilities
 
     def forward(self, tokens, columns):
         return Route(self.chosen[columns["cluster"]][:, None])

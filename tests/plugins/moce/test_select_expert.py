@@ -112,6 +112,11 @@ def test_all_gives_a_backbone_for_every_path_that_some_cluster_takes(call, made,
     assert [f"experts-{'-'.join(map(str, expert['experts']))}" for expert in report["experts"]] == folders
 
 
+def test_all_tells_a_person_where_the_backbones_are(made, tmp_path, capsys):
+    assert sslcli(["moce", "select-expert", str(made / "run"), "--all", "-o", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.endswith(f"\nbackbones in {tmp_path / 'out'}\n")
+
+
 def test_a_limit_takes_so_many_pictures(call, picture_folder):
     _, report, _ = call("--dataset", picture_folder, "--limit", 7)
     assert report["tasks"][0]["pictures"] == 7

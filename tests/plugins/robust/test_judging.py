@@ -12,7 +12,9 @@ from sslcli_robust.options import RobustOptions
 from sslcli.cli import run
 from sslcli.data.sources import open_source
 from sslcli.evaluation.card import Card, show
+from sslcli.evaluation.features import extract
 from sslcli.evaluation.trial import Sets, Trial
+from sslcli.evaluation.vote import knn_right
 
 CARD = Card(24, 0.75)
 
@@ -75,6 +77,22 @@ def test_a_report_has_clean_pictures_all_corruptions_and_each(picture_folder, me
     report = judge(few(method=method), Trial("pixels", (Sets(str(picture_folder)),)))
     assert [row["corruption"] for row in report.results] == ["none", "all", "fog", "contrast"]
     assert all(0 <= row["accuracy"] <= 1 for row in report.results)
+
+
+def test_what_is_told_are_the_pictures_of_that_corruption_and_severity(picture_folder):
+    trial = Trial("pixels", (Sets(train=str(picture_folder), test=str(picture_folder)),))
+    report = judge(few(corruptions=("gaussian_noise", "fog"), severities=(1, 5), k=1), trial)
+    train, _ = trial.labelled(centred=False)
+    mean, accuracies = train.features.mean(dim=0), []
+    for name in ("gaussian_noise", "fog"):
+        for severity in (1, 5):
+            source = Corrupted(trial.judged.test, trial.card, name, severity, 0)
+            found = extract(trial.subject.encoder, source, whole(trial.card)).features
+            vectors = (train.features - mean, train.labels, found - mean, train.labels)
+            accuracies.append(knn_right(*vectors, k=1).double().mean().item())
+    rows_of_each = report.results[2:]
+    assert [row[f"severity_{severity}"] for row in rows_of_each for severity in (1, 5)] == pytest.approx(accuracies)
+    assert len({report.results[0]["accuracy"], *accuracies}) > 2  # so one is not taken for another
 
 
 def test_clean_accuracy_is_that_of_the_evaluation_knn(picture_folder, capsys):
