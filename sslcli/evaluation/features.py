@@ -34,13 +34,6 @@ class Table:
     positions: Tensor
     broken: tuple[tuple[str, str], ...] = ()  # (path, reason)
 
-    @staticmethod
-    def join(tables: "Sequence[Table]") -> "Table":
-        """Slices of one source as one table, in the order of the source."""
-        positions, order = torch.cat([table.positions for table in tables]).sort()
-        features = torch.cat([table.features for table in tables])[order]
-        return Table(features, positions, tuple(entry for table in tables for entry in table.broken))
-
 
 def extract(
     encoder: nn.Module,

@@ -1,24 +1,36 @@
-"""Features kept on disk, by what they depend on: weights, how pictures are shown, the pictures. Never out of date.
+"""Tables of features kept on disk, by what they depend on: weights, how pictures are shown, the pictures.
 
-One safetensors file a table, under ~/.cache/sslcli/features (or $SSLCLI_CACHE/features); a damaged one counts as none.
+KEY/features.npy     float32 [M, D], which a Table maps into memory: it need not fit there
+KEY/positions.npy    int64 [M]
+KEY/table.json       what could not be read, and a hash of the numbers; written last. A damaged table counts as none
+KEY.blocks/          what is made already of a table that is not whole yet
+
+They lie under ~/.cache/sslcli/features (or $SSLCLI_CACHE/features), and none is ever out of date.
 """
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from torch import Tensor
 
-from sslcli.data.cache import cache_folder
 from sslcli.data.source import Source
-from sslcli.disk import write_whole
-from sslcli.evaluation.features import Table
+from sslcli.disk import settle, write_whole
+from sslcli.evaluation.blocks import BLOCK, Blocks, Unwritable
+from sslcli.evaluation.features import Note, Table
+from sslcli.evaluation.filling import Job
 from sslcli.evaluation.subjects import content
 
-FORMAT = 1
+FORMAT = 2
+FEATURES, POSITIONS, SAID = "features.npy", "positions.npy", "table.json"
+Fill = Callable[[Sequence[Job]], None]
 
 
 def key_of(subject: str, source: Source) -> str:
@@ -27,37 +39,105 @@ def key_of(subject: str, source: Source) -> str:
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def file_of(key: str) -> Path:
-    """Where a table is kept."""
-    return cache_folder("features") / f"{key}.safetensors"
+def tables(
+    shelf: Path, subject: str, sources: Sequence[Source], fill: Fill, note: Note = lambda line: None
+) -> list[Table]:
+    """A table for each source: as the folder `shelf` has it, or made now by `fill` and kept there.
+
+    Another process that makes the same table is waited for. Raises Unwritable.
+    """
+    keys = [key_of(subject, source) for source in sources]
+    found = whole(shelf, keys)
+    note(f"features: {sum(key in found for key in keys)} of {len(keys)} parts are in the cache")
+    wanted = {key: source for key, source in sorted(zip(keys, sources), key=lambda pair: pair[0]) if key not in found}
+    jobs = {key: Job(source, Blocks(shelf / f"{key}.blocks", len(source), BLOCK)) for key, source in wanted.items()}
+    with ExitStack() as locks:
+        for job in jobs.values():
+            locks.enter_context(alone(job.blocks.folder, note))
+        found |= whole(shelf, jobs)  # what another process has made meanwhile
+        fill([job for key, job in jobs.items() if key not in found])
+        for key, job in jobs.items():
+            found[key] = found.get(key) or gathered(job.blocks, shelf / key)
+            shutil.rmtree(job.blocks.folder, ignore_errors=True)
+    return [found[key] for key in keys]
 
 
-def read(key: str) -> Table | None:
-    """A table that was kept, or None when there is none that is whole."""
+def whole(shelf: Path, keys: Iterable[str]) -> dict[str, Table]:
+    """Those of the tables that are there, and not damaged."""
+    found = {key: read(shelf / key) for key in keys}
+    return {key: table for key, table in found.items() if table is not None}
+
+
+@contextmanager
+def alone(folder: Path, note: Note) -> Iterator[None]:
+    """A folder, made if need be, that no other process fills meanwhile."""
     try:
-        with safe_open(file_of(key), framework="pt") as file:
-            said = file.metadata()
-            features, positions = file.get_tensor("features"), file.get_tensor("positions")
-        if said["sha256"] != digest_of(features, positions):
-            return None
-        return Table(features, positions, tuple((path, reason) for path, reason in json.loads(said["broken"])))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
-
-
-def write(key: str, table: Table, *, note: Callable[[str], None] = lambda line: None) -> None:
-    """Keep a table: written beside, then renamed. A disk that will not take it costs a note, not the result."""
-    file = file_of(key)
-    features, positions = table.features.contiguous(), table.positions.contiguous()
-    said = {"broken": json.dumps(table.broken), "sha256": digest_of(features, positions)}
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as failure:
+        raise Unwritable(f"cannot write {folder}: {failure.strerror}", "make room, or set SSLCLI_CACHE") from failure
     try:
-        write_whole(file, lambda path: save_file({"features": features, "positions": positions}, path, metadata=said))
-    except (OSError, SafetensorError) as failure:
-        note(f"warning: the features could not be kept in {file.parent}: {failure}")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note("another process makes these features: waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks: at worst the same is done twice
+        yield
+    finally:
+        os.close(handle)  # and the lock is gone
 
 
-def digest_of(features: torch.Tensor, positions: torch.Tensor) -> str:
-    """Hash of a table's numbers: safetensors itself would not notice a flipped bit."""
-    digest = hashlib.sha256(content(features))
-    digest.update(content(positions))
+def gathered(blocks: Blocks, folder: Path) -> Table:
+    """The table of its blocks, of which one is in memory at a time, written into `folder`. Raises Unwritable."""
+    shapes = [blocks.read(block).features.shape for block in range(len(blocks))]
+    rows, width = sum(shape[0] for shape in shapes), max((shape[1] for shape in shapes), default=0)
+    broken: list[tuple[str, str]] = []
+    places = []
+
+    def features() -> Iterator[Tensor]:
+        for block in range(len(blocks)):
+            table = blocks.read(block)
+            broken.extend(table.broken)
+            places.append(table.positions)
+            yield table.features
+
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        digests = [write_rows(folder / FEATURES, "<f4", (rows, width), features())]
+        digests.append(write_rows(folder / POSITIONS, "<i8", (rows,), places))
+        said = json.dumps({"broken": broken, "sha256": digests})
+        write_whole(folder / SAID, lambda path: path.write_text(said, encoding="utf-8"))
+    except OSError as failure:
+        raise Unwritable(f"cannot write {folder}: {failure.strerror}", "make room, or set SSLCLI_CACHE") from failure
+    table = read(folder)
+    if table is None:
+        raise Unwritable(f"what was written to {folder} cannot be read back", "look after the disk")
+    return table
+
+
+def write_rows(file: Path, kind: str, shape: tuple[int, ...], parts: Iterable[Tensor]) -> str:
+    """An array of NumPy's format from its parts, and the hash of its numbers."""
+    digest = hashlib.sha256()
+    with file.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": kind, "fortran_order": False, "shape": shape})
+        for part in parts:
+            digest.update(content(part))
+            out.write(content(part))
+    settle(file)
     return digest.hexdigest()
+
+
+def read(folder: Path) -> Table | None:
+    """A table that was kept, mapped into memory; None when there is none that is whole."""
+    try:
+        said = json.loads((folder / SAID).read_text(encoding="utf-8"))
+        arrays = [np.load(folder / name, mmap_mode="c") for name in (FEATURES, POSITIONS)]  # a change stays in memory
+        features, positions = (torch.from_numpy(array) for array in arrays)
+        if said["sha256"] != [hashlib.sha256(content(tensor)).hexdigest() for tensor in (features, positions)]:
+            return None
+        return Table(features, positions, tuple((path, reason) for path, reason in said["broken"]))
+    except (OSError, EOFError, KeyError, TypeError, ValueError):
+        return None

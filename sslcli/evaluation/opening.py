@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from timm.data import resolve_model_data_config
 from torch import Tensor
 
+from sslcli.disk import expand
 from sslcli.errors import UserError, did_you_mean
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.subjects import Subject
@@ -48,7 +49,7 @@ def open_subject(
         return of_timm(run, name, pool)
     if form == "random":
         return random_start(run, name, pool, overrides)
-    path = Path(run).expanduser()
+    path = expand(run)
     if path.is_dir():
         return of_folder(run, path, pool, note, overrides)
     if path.suffix == ".safetensors" and path.is_file():
@@ -72,7 +73,7 @@ def of_timm(run: str, name: str, pool: Pool) -> Subject:
 
 def random_start(run: str, reference: str, pool: Pool, overrides: Sequence[str] = ()) -> Subject:
     """The backbone of a recipe, or of a run's recipe, as its training begins."""
-    path = Path(reference).expanduser()
+    path = expand(reference)
     recipe = load_recipe(path / RECIPE if (path / RECIPE).is_file() else reference, overrides)
     return of_recipe(run, f"the random start of {recipe.name}", recipe, begin(recipe), pool)
 

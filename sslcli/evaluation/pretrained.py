@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from sslcli.disk import expand
 from sslcli.errors import UserError
 from sslcli.evaluation.trial import Trial
 from sslcli.recipe import load_recipe
@@ -37,7 +38,7 @@ def open_pretraining(trial: Trial) -> Pretraining:
 
 def checkpoint_of(trial: Trial) -> Path:
     """The folder of a checkpoint: the one that was named, or the newest whole one of a run. Raises UserError."""
-    path = Path(trial.run).expanduser()
+    path = expand(trial.run)
     if (path / MODEL).is_file() and (path.resolve().parent.parent / RECIPE).is_file():
         return path
     whole = None

@@ -1,44 +1,20 @@
-"""Features by several processes, each of its own slice of the pictures."""
+"""Work by several processes, each on its own share."""
 
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from threading import Thread
 from typing import Any, TypeVar
 
 import torch
 
 from sslcli.data.loader import ignore_signals
-from sslcli.data.source import Source
 from sslcli.errors import RunError
-from sslcli.evaluation.features import Table, extract
-from sslcli.evaluation.opening import open_subject
-from sslcli.nn.encoders import Pool
 
 Part = TypeVar("Part")
 Made = TypeVar("Made")
-
-
-@dataclass(frozen=True)
-class Slice:
-    """What one process does: which backbone, which it opens anew, on every so many pictures of which sources."""
-
-    run: str
-    pool: Pool
-    sources: tuple[Source, ...]
-    rank: int
-    processes: int
-
-
-def extract_in_processes(run: str, pool: Pool, sources: Sequence[Source], *, processes: int) -> list[Table]:
-    """The same table for each source as `extract` gives in one process."""
-    found = by_processes(
-        extract_slice, [Slice(run, pool, tuple(sources), rank, processes) for rank in range(processes)]
-    )
-    return [Table.join(tables) for tables in zip(*found)]
 
 
 def by_processes(
@@ -88,14 +64,6 @@ def gathered(futures: "Sequence[Future[Any]]", meanwhile: Callable[[], None]) ->
             future.result()
         meanwhile()
     return [future.result() for future in futures]
-
-
-def extract_slice(part: Slice) -> list[Table]:
-    """One process's work."""
-    take_share(part.rank, part.processes)
-    subject = open_subject(part.run, part.pool)
-    numbers = [range(part.rank, len(source), part.processes) for source in part.sources]
-    return [extract(subject.encoder, source, subject.card, indices=mine) for source, mine in zip(part.sources, numbers)]
 
 
 def take_share(rank: int, processes: int) -> None:

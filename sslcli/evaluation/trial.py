@@ -9,22 +9,25 @@ trial.features(source, encoder, "tokens-4")     features of any pictures by any 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sslcli.data.broken import BrokenCount
+from sslcli.data.cache import cache_folder
 from sslcli.data.judged import Judged, open_judged
 from sslcli.data.source import Source
-from sslcli.errors import UserError
+from sslcli.errors import Interrupted, UserError
 from sslcli.evaluation import kept
+from sslcli.evaluation.blocks import Unwritable
 from sslcli.evaluation.card import Card
-from sslcli.evaluation.features import Table, best_device, extract
+from sslcli.evaluation.features import Table, best_device
+from sslcli.evaluation.filling import fill
 from sslcli.evaluation.opening import document_at, open_subject
-from sslcli.evaluation.spread import extract_in_processes
 from sslcli.evaluation.subjects import Subject
 from sslcli.nn import Backbone
 from sslcli.nn.encoders import Pool
@@ -141,41 +144,34 @@ class Trial:
 
     def tables(self, sources: Sequence[Source]) -> list[Table]:
         """The encoder's own vectors of each source. Raises RunError when too many pictures are broken."""
-        return self.made_or_kept(sources, self.subject.fingerprint, self.extracted)
+        return self.made_or_kept(sources, self.subject.encoder, self.subject.fingerprint, self.card)
 
     def features(self, source: Source, encoder: nn.Module, name: str, *, card: Card | None = None) -> Table:
         """What another encoder gives, `[B, 3, S, S]` to `[B, ...]`, flattened; `name` tells it apart in the cache."""
         shown = card or self.card
         key = f"{self.subject.fingerprint}/{name}/{shown.document()}"
-
-        def make(sources: Sequence[Source]) -> Iterable[Table]:
-            return (extract(Flat(encoder), one, shown, note=self.note) for one in sources)
-
-        (table,) = self.made_or_kept((source,), key, make)
+        (table,) = self.made_or_kept((source,), Flat(encoder), key, shown)
         return table
 
-    def extracted(self, sources: Sequence[Source]) -> Iterable[Table]:
-        """Vectors of each source, made here or by several processes."""
-        if self.processes > 1 and sources:
-            self.note(f"extracting features of {sum(map(len, sources))} pictures by {self.processes} processes")
-            return extract_in_processes(self.subject.run, self.pool, sources, processes=self.processes)
-        return (extract(self.subject.encoder, source, self.card, note=self.note) for source in sources)
+    def made_or_kept(self, sources: Sequence[Source], encoder: nn.Module, name: str, card: Card) -> list[Table]:
+        """A table for each source, mapped into memory: from the cache, or made now and kept, as far as it came."""
+        make = partial(fill, encoder, card, processes=self.processes, note=self.note)
+        found = self.kept_in_cache(sources, name, make) if self.cache else None
+        if found is None:
+            with TemporaryDirectory(prefix="sslcli-") as folder:  # what is mapped stays readable when it is gone
+                found = kept.tables(Path(folder), name, sources, make)
+        self.count_broken(sources, found)
+        return found
 
-    def made_or_kept(
-        self, sources: Sequence[Source], name: str, make: Callable[[Sequence[Source]], Iterable[Table]]
-    ) -> list[Table]:
-        """A table for each source: from the cache, or made now and kept."""
-        keys = [kept.key_of(name, source) if self.cache else "" for source in sources]
-        tables = [kept.read(key) if key else None for key in keys]
-        missing = [number for number, table in enumerate(tables) if table is None]
-        self.note(f"features: {len(sources) - len(missing)} of {len(sources)} parts are in the cache")
-        for number, table in zip(missing, make([sources[number] for number in missing])):
-            tables[number] = table
-            if self.cache:
-                kept.write(keys[number], table, note=self.note)
-        whole = [table for table in tables if table is not None]
-        self.count_broken(sources, whole)
-        return whole
+    def kept_in_cache(self, sources: Sequence[Source], name: str, make: kept.Fill) -> list[Table] | None:
+        """The tables; None where the disk does not take them, which costs a note. Raises Interrupted."""
+        try:
+            return kept.tables(cache_folder("features"), name, sources, make, self.note)
+        except Unwritable as failure:
+            self.note(f"warning: the features could not be kept: {failure.message}")
+            return None
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted: the features made so far are kept", "the same command goes on") from None
 
     def count_broken(self, sources: Sequence[Source], tables: Sequence[Table]) -> None:
         """Tell of pictures that were left out. Raises RunError when they are too many."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslcli.errors import RunError, UserError
-from sslcli.evaluation.neighbours import nearest
+from sslcli.evaluation.neighbours import TRAIN_BLOCK, blocks, nearest
 
 TOP = 5
 LEAST = -700.0  # exp() of less is zero in float64, and a neighbour's vote must not vanish
@@ -122,7 +122,7 @@ def check_ks(ks: Sequence[int], samples: int) -> None:
 
 def check_finite(features: Tensor, part: str) -> None:
     """Refuse features with NaN or infinity: their neighbours mean nothing."""
-    bad = int((~features.isfinite().all(dim=1)).sum())
+    bad = sum(int((~rows.isfinite().all(dim=1)).sum()) for _, rows in blocks(features, TRAIN_BLOCK))
     if bad:
         raise RunError(
             f"features of {bad} of {len(features)} {part} pictures are not finite",

@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from sslcli.data.sources import open_source
-from sslcli.errors import RunError, UserError
-from sslcli.evaluation.features import extract
+from sslcli.errors import Interrupted, RunError, UserError
+from sslcli.evaluation.blocks import Blocks, Unwritable
+from sslcli.evaluation.features import Table
 from sslcli.evaluation.opening import open_subject
-from sslcli.evaluation.spread import extract_in_processes
 from sslcli.evaluation.trial import Sets, Trial, sets_of
 
 MakeRun = Callable[..., Path]
@@ -78,7 +77,7 @@ def test_kept_features_are_used_again_and_damaged_ones_made_again(picture_folder
     first, said = judge()
     assert said == "features: 0 of 2 parts are in the cache"
     assert judge() == (first, "features: 2 of 2 parts are in the cache")
-    next(own_cache.glob("*.safetensors")).write_bytes(b"damaged")
+    next(own_cache.glob("*/features.npy")).unlink()
     assert judge() == (first, "features: 1 of 2 parts are in the cache")
     assert judge() == (first, "features: 2 of 2 parts are in the cache")
 
@@ -109,14 +108,45 @@ def test_too_many_broken_pictures_stop_the_judging(picture_folder: Path, tmp_pat
     assert len(train.labels) + len(test.labels) == 16
 
 
+def test_a_cache_that_takes_nothing_costs_a_note(
+    picture_folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    own_cache.parent.mkdir()
+    own_cache.mkdir()
+    write = Blocks.write
+
+    def full(blocks: Blocks, block: int, table: Table) -> None:
+        if blocks.folder.is_relative_to(own_cache):
+            raise Unwritable("No space left on device")
+        write(blocks, block, table)
+
+    monkeypatch.setattr(Blocks, "write", full)
+    train, test = Trial("pixels", (Sets(str(picture_folder)),), note=notes.append).labelled()
+    assert (len(train.labels), len(test.labels)) == (20, 4)
+    assert "warning: the features could not be kept: No space left on device" in notes
+
+
+def test_what_is_interrupted_goes_on(picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sslcli.evaluation.trial.fill", stop)
+    with pytest.raises(Interrupted, match="the features made so far are kept"):
+        Trial("pixels", (Sets(str(picture_folder)),)).labelled()
+
+
 @pytest.mark.slow
-def test_two_processes_extract_what_one_does(make_run: MakeRun, picture_folder: Path) -> None:
-    run, source = str(make_run()), open_source(str(picture_folder))
-    subject = open_subject(run)
-    alone = extract(subject.encoder, source, subject.card)
-    (spread,) = extract_in_processes(run, "auto", [source], processes=2)
-    assert torch.equal(spread.positions, alone.positions)
-    torch.testing.assert_close(spread.features, alone.features)
+def test_processes_make_the_features_of_other_encoders_too(
+    make_run: MakeRun, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    trial = Trial(str(make_run()), (Sets(str(picture_folder)),), processes=2, cache=False, note=notes.append)
+    with monkeypatch.context() as patch:
+        patch.setattr("sslcli.evaluation.kept.BLOCK", 8)
+        found = trial.features(trial.judged.train, trial.subject.encoder, "again")
+    assert "extracting features of 20 pictures by 2 processes" in notes
+    torch.testing.assert_close(found.features, trial.tables([trial.judged.train])[0].features)
 
 
 def test_an_error_keeps_its_hint_on_the_way_from_a_process() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from sslcli.disk import expand
 from sslcli.errors import UserError
 from sslcli.evaluation.opening import newest_whole, open_subject
 from sslcli.evaluation.subjects import Subject
@@ -44,7 +45,7 @@ class Chosen:
 
 def choose(run: str, network: str = "", *, note: Note = lambda line: None) -> Chosen:
     """The network that a person asked for, or the one that the run exports. Raises UserError where it is not there."""
-    path = Path(run).expanduser()
+    path = expand(run)
     if not path.exists():
         return of_name(run, network, note)
     saved = path if path.is_dir() else path.parent

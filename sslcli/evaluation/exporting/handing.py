@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sslcli import __version__
-from sslcli.disk import folder_beside, settle, sync
+from sslcli.disk import folder_beside, refuse_here, settle, sync
 from sslcli.errors import RunError, UserError, did_you_mean
 from sslcli.evaluation.exporting.card import card_text
 from sslcli.evaluation.exporting.choosing import Chosen, choose
@@ -85,6 +85,7 @@ def refuse_taken(folder: Path, *, again: bool) -> None:
     """A folder that is not there, or empty, or that an earlier export made and `again` lets go. Raises UserError."""
     if folder.suffix in (".onnx", ".safetensors", ".pt", ".pth"):
         raise UserError(f"{folder} is named like a file, and a folder is written", f"such as '-o {folder.stem}'")
+    refuse_here(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / REPORT).is_file():
