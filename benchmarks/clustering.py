@@ -3,8 +3,8 @@
     python benchmarks/clustering.py                          # 100 000 and 200 000 x 384 into 256 clusters
     python benchmarks/clustering.py --rows 100000 --against minibatch,kmeans --json
 
-Features lie in files, as `sslcli moce cluster` keeps them. Each contender runs in a process of its own; its peak is
-what its own memory grew by at most (Linux, RssAnon: pages of files that are mapped can be dropped and do not count).
+Features lie in a file that is mapped into memory, as `sslcli moce cluster` keeps them. Each contender runs in a process
+of its own, and its peak is that of its own memory (see peak.py).
 """
 
 import argparse
@@ -12,14 +12,16 @@ import json
 import multiprocessing
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from peak import Peak
 from torch import Tensor
 
+FILE, PART = "features.npy", 1024
 Figures = dict[str, Any]
 
 
@@ -59,75 +61,33 @@ def in_own_process(function: Any, arguments: tuple[Any, ...]) -> Any:
 
 def fill(folder: str, rows: int, width: int, kinds: int) -> None:
     """Clouds of uneven sizes that overlap, around a direction that all share, as features of an MAE do."""
-    from sslcli_moce.kept import Kept
-
     generator = torch.Generator().manual_seed(0)
     centres, common = torch.randn(kinds, width, generator=generator), torch.randn(width, generator=generator)
     weights = torch.rand(kinds, generator=generator) ** 2
-    kept = Kept(Path(folder), rows)
-    for block in range(kept.blocks):
-        numbers = torch.tensor(kept.numbers(block))
-        labels = torch.multinomial(weights, len(numbers), replacement=True, generator=generator)
-        noise = torch.randn(len(numbers), width, generator=generator)
-        kept.write(block, centres[labels] + 2.0 * common + noise, numbers, ())
+    features = np.lib.format.open_memmap(Path(folder, FILE), "w+", np.float32, (rows, width))
+    for begin in range(0, rows, PART):
+        count = min(PART, rows - begin)
+        labels = torch.multinomial(weights, count, replacement=True, generator=generator)
+        noise = torch.randn(count, width, generator=generator)
+        features[begin : begin + count] = (centres[labels] + 2.0 * common + noise).numpy()
+    features.flush()
 
 
 def measure(name: str, folder: str, options: Figures) -> Figures:
-    """Run one contender once, after a small round that loads what it needs."""
-    from sslcli_moce.kept import Kept
+    """Run one contender once, after a small round."""
+    from sslcli_moce.units import Units
 
     torch.set_num_threads(options["threads"])
-    kept = Kept(Path(folder), options["rows"])
+    features = torch.from_numpy(np.load(Path(folder, FILE), mmap_mode="c"))
     contender = CONTENDERS[name]
-    contender(Small(kept), 8, 1000)
+    contender(Units(features[:1000]), 8, 1000)  # loads what it needs
     with Peak() as peak:
         begin, worked = time.perf_counter(), time.process_time()
-        ids, more = contender(kept, options["clusters"], options["rows"])
+        ids, more = contender(Units(features), options["clusters"], options["rows"])
         figures = {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - worked}
     sizes = ids.long().bincount(minlength=options["clusters"])
     figures |= {"megabytes": peak.megabytes, "smallest": int(sizes.min()), "largest": int(sizes.max())}
     return figures | more
-
-
-class Small:
-    """The first 1000 features, to warm up with."""
-
-    def __init__(self, kept: Any) -> None:
-        self.features = next(iter(kept))[:1000].clone()
-
-    def __iter__(self) -> Any:
-        return iter([self.features])
-
-
-class Peak:
-    """How far this process's own memory grew, looked at a hundred times a second."""
-
-    def __enter__(self) -> "Peak":
-        self.before = self.most = anonymous_megabytes()
-        self.ended = threading.Event()
-        self.watcher = threading.Thread(target=self.watch)
-        self.watcher.start()
-        return self
-
-    def watch(self) -> None:
-        """Until the end."""
-        while not self.ended.wait(0.01):
-            self.most = max(self.most, anonymous_megabytes())
-
-    def __exit__(self, *failure: object) -> None:
-        self.ended.set()
-        self.watcher.join()
-
-    @property
-    def megabytes(self) -> float:
-        """Above what was held before."""
-        return self.most - self.before
-
-
-def anonymous_megabytes() -> float:
-    """Memory of this process that is not a page of some file."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon")) / 1024
 
 
 def by_sslcli(blocks: Any, clusters: int, rows: int) -> tuple[Tensor, Figures]:

@@ -6,6 +6,18 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sslcli.errors import UserError
+
+
+def expand(path: str | Path) -> Path:
+    """A path as it was typed, with the home folder in place of `~` or `~name`. Raises UserError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        name = Path(path).parts[0][1:]
+        lacking = f"there is no user '{name}'" if name else "the home folder of this user is not known"
+        raise UserError(f"{lacking}: {path}", "write the path in full, from the root on") from None
+
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then give it the name: there is never half a file under it."""
@@ -19,6 +31,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             unfinished.unlink()
         raise
     sync(path.parent)
+
+
+def refuse_here(folder: Path) -> None:
+    """A whole folder takes the place of another, and the one that a person stands in must stay. Raises UserError."""
+    if folder.resolve() == Path.cwd():
+        raise UserError(f"'{folder}' is the folder you are in", "name a folder to be made, such as '-o new'")
 
 
 @contextlib.contextmanager

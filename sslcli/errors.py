@@ -30,6 +30,10 @@ class RunError(SslcliError):
     exit_code = FAILED
 
 
+class Unwritable(RunError):
+    """The disk does not take a file."""
+
+
 class Collapse(SslcliError):
     """The sentinel stopped the run: the loss is not finite, or the features have collapsed."""
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sslcli.disk import write_whole
+from sslcli.disk import expand, write_whole
 from sslcli.errors import RunError, UserError
 
 MANIFEST, TENSORS, ENCODER, SHEET = "clusters.json", "clusters.safetensors", "encoder", "sheet.png"
@@ -73,7 +73,7 @@ def write_clusters(folder: Path, clusters: Clusters) -> None:
 
 def read_clusters(folder: Path | str) -> Clusters:
     """The clusters of a folder. Raises UserError when it holds none, or damaged ones."""
-    path = Path(folder).expanduser()
+    path = expand(folder)
     if not (path / MANIFEST).is_file():
         said = "is there, but was never finished" if (path / TENSORS).is_file() else "holds no clusters"
         raise UserError(f"{folder} {said if path.is_dir() else 'is no folder of clusters'}", MAKE)

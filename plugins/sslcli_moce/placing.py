@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from sslcli.api import Context
+from sslcli.disk import expand
 from sslcli.errors import UserError
 from sslcli.nn.encoders import Pooled, open_network
 from sslcli.nn.experts import Columns
@@ -30,7 +31,7 @@ class Placing(nn.Module):
         super().__init__()
         clusters = read_clusters(folder)
         refuse_other_data(folder, clusters, context)
-        self.folder = Path(folder).expanduser().absolute()
+        self.folder = expand(folder).absolute()
         self.sizes = clusters.sizes.tolist()
         self.register_buffer("centroids", clusters.centroids)
         if trained:

@@ -5,23 +5,16 @@ FOLDER/block-00012.safetensors   features [b, D], where their pictures stand in 
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
-from sslcli.disk import write_whole
 from sslcli.errors import RunError
 from sslcli.evaluation.features import Table
+from sslcli.nn.tensor_files import write_tensors
 
 BLOCK = 1024  # pictures in a file: what is lost at most when a command is killed
-
-
-class Unwritable(RunError):
-    """The disk does not take a file."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,7 @@ class Blocks:
     def write(self, block: int, table: Table) -> None:
         """Keep a block. Raises Unwritable."""
         tensors = {"features": table.features, "positions": table.positions}
-        store(self.file(block), tensors, {"broken": json.dumps(table.broken)})
+        write_tensors(self.file(block), tensors, {"broken": json.dumps(table.broken)})
 
     def read(self, block: int) -> Table:
         """A block that is made. Raises RunError when it is damaged, and takes it away."""
@@ -68,13 +61,3 @@ class Blocks:
             raise RunError(
                 f"the features in {self.file(block)} are damaged: {failure}", "the same command makes that block again"
             ) from None
-
-
-def store(file: Path, tensors: Mapping[str, Tensor], said: Mapping[str, str]) -> None:
-    """A safetensors file that is whole or not there. Raises Unwritable."""
-    owned = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, lambda path: save_file(owned, path, metadata=dict(said)))
-    except (OSError, SafetensorError) as failure:
-        raise Unwritable(f"cannot write {file}: {failure}", "make room; then the same command goes on") from failure

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from sslcli.data.source import Source
 from sslcli.disk import settle, write_whole
-from sslcli.evaluation.blocks import BLOCK, Blocks, Unwritable
+from sslcli.errors import Unwritable
+from sslcli.evaluation.blocks import BLOCK, Blocks
 from sslcli.evaluation.features import Note, Table
 from sslcli.evaluation.filling import Job
 from sslcli.evaluation.subjects import content

@@ -21,9 +21,8 @@ from sslcli.data.broken import BrokenCount
 from sslcli.data.cache import cache_folder
 from sslcli.data.judged import Judged, open_judged
 from sslcli.data.source import Source
-from sslcli.errors import Interrupted, UserError
+from sslcli.errors import Interrupted, Unwritable, UserError
 from sslcli.evaluation import kept
-from sslcli.evaluation.blocks import Unwritable
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.features import Table, best_device
 from sslcli.evaluation.filling import fill

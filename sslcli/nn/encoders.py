@@ -88,7 +88,10 @@ def open_network(folder: Path) -> tuple[TimmNetwork, dict[str, Any]]:
     """A backbone that was saved with a timm architecture, with its weights, and its `config.json`. Raises UserError."""
     config = read_config(folder)
     if not timm.is_model(config["architecture"]):
-        raise UserError(f"{folder} is a backbone that timm does not have ({config['architecture']})")
+        raise UserError(
+            f"{folder} is a backbone that timm does not have ({config['architecture']})",
+            "upgrade timm, or name another",
+        )
     network = TimmNetwork.create(config["architecture"], **config["model_args"])
     load_all(network, load_state(folder / WEIGHTS), str(folder / WEIGHTS))
     return network, config

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from sslcli.data.source import Source
 from sslcli.data.sources import open_source
-from sslcli.errors import RunError
-from sslcli.evaluation import blocks as keeping
-from sslcli.evaluation.blocks import Blocks, Unwritable
+from sslcli.errors import RunError, Unwritable
+from sslcli.evaluation.blocks import Blocks
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.features import Table, extract
 from sslcli.evaluation.filling import Job, fill
@@ -91,7 +90,7 @@ def test_a_full_disk_leaves_no_half_block(source: Source, tmp_path: Path, monkey
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(keeping, "save_file", full)
+    monkeypatch.setattr("sslcli.nn.tensor_files.save_file", full)
     with pytest.raises(Unwritable, match="No space left"):
         Blocks(tmp_path, 24).write(0, Table(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64)))
     assert list(tmp_path.glob("*block*")) == []

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from sslcli.data.sources import open_source
+from sslcli.errors import Unwritable
 from sslcli.evaluation import kept
-from sslcli.evaluation.blocks import Unwritable
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.features import Table
 from sslcli.evaluation.filling import Job

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from sslcli.errors import Interrupted, RunError, UserError
-from sslcli.evaluation.blocks import Blocks, Unwritable
+from sslcli.errors import Interrupted, RunError, Unwritable, UserError
+from sslcli.evaluation.blocks import Blocks
 from sslcli.evaluation.features import Table
 from sslcli.evaluation.opening import open_subject
 from sslcli.evaluation.trial import Sets, Trial, sets_of

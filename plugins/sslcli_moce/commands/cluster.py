@@ -12,7 +12,7 @@ from sslcli.cli.arguments import AsJson
 from sslcli.cli.output import print_json, talk
 from sslcli.errors import UserError
 
-MANIFEST, SHEET, WORK = "clusters.json", "sheet.png", ".features"  # as in sslcli_moce.clusters, which needs torch
+MANIFEST, SHEET, WORK = "clusters.json", "sheet.png", ".rounds"  # as in sslcli_moce.clusters, which needs torch
 UNEVEN = 2.0  # times its share, that the largest cluster may have before a warning
 
 
@@ -46,9 +46,7 @@ def cluster(
     seed: Annotated[int, typer.Option(help="Of the first centroids.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes that extract features, one a GPU.")] = 1,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Draw CLUSTERS/sheet.png, to be looked at.")] = True,
-    keep_features: Annotated[
-        bool, typer.Option("--keep-features", help="Leave the features on disk, for other numbers of clusters.")
-    ] = False,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features, and use kept ones.")] = True,
     again: Annotated[bool, typer.Option("--again", help="Replace what was made of other pictures or otherwise.")] = (
         False
     ),
@@ -73,7 +71,7 @@ def cluster(
     refuse_other_folder(output)
     from sslcli.data.sources import open_source
     from sslcli_moce.clustering import Asked
-    from sslcli_moce.commands.features import open_dense
+    from sslcli_moce.commands.dense import open_dense
     from sslcli_moce.commands.making import Making, enough, is_finished
 
     source = open_source(data)
@@ -86,12 +84,12 @@ def cluster(
         Asked(clusters, epsilon, decided, seed=seed),
         processes,
         broken_limit,
+        cache,
     )
     if not again and is_finished(output, making.facts):
         talk(f"{output} holds these clusters already")
     else:
-        making.claim(again=again)
-        making.make(sheet=sheet, keep=keep_features)
+        making.make(sheet=sheet)
     tell(output, json=json)
 
 

@@ -1,7 +1,6 @@
-"""Clusters from beginning to end: claim the folder, make features, cluster them, write everything down."""
+"""Clusters from beginning to end: features, rounds of clustering, and everything written down."""
 
 import json
-import shutil
 import time
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -10,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from sslcli import __version__
 from sslcli.cli.output import talk
-from sslcli.cli.progress import Standing, duration
+from sslcli.cli.progress import Standing
 from sslcli.errors import Interrupted, UserError
 from sslcli_moce.commands.cluster import MANIFEST, WORK
 
 if TYPE_CHECKING:
+    import torch
+
     from sslcli.data.source import Source
+    from sslcli.evaluation.features import Table
     from sslcli.evaluation.subjects import Subject
-    from sslcli_moce.balancing import Balance
+    from sslcli_moce.balancing import Balance, Blocks
     from sslcli_moce.clustering import Asked
     from sslcli_moce.clustering import Standing as Stage
     from sslcli_moce.clusters import Clusters
-    from sslcli_moce.kept import Kept
 
-CLAIM = "claim.json"
 NAMES = {"fingerprint": "pictures", "features": "backbone, or its pooling,"}  # what the user calls them
 
 
@@ -37,6 +37,7 @@ class Making:
     asked: "Asked"
     processes: int
     broken_limit: float
+    cache: bool = True
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -44,112 +45,80 @@ class Making:
         made_of = {"fingerprint": self.source.fingerprint, "features": self.subject.fingerprint}
         return made_of | {"asked": asdict(self.asked)}
 
-    @cached_property
-    def kept(self) -> "Kept":
-        """Where features are meanwhile."""
-        from sslcli_moce import kept
-
-        return kept.Kept(self.output / WORK, len(self.source), kept.BLOCK)
-
-    def claim(self, *, again: bool) -> None:
-        """Note whose features these are; refuse a folder with others, or clear these away."""
-        made_of = {name: self.facts[name] for name in NAMES} | {"size": self.kept.size}
-        noted = read(self.kept.folder / CLAIM)
-        if noted != made_of and self.kept.folder.is_dir():
-            if noted and not again:
-                name = next((NAMES[name] for name in NAMES if noted.get(name) != made_of[name]), "blocks")
-                raise UserError(
-                    f"{self.output} was begun with other inputs: the {name} differ",
-                    "name another folder, or begin anew with --again",
-                )
-            shutil.rmtree(self.kept.folder)
-        try:
-            self.kept.folder.mkdir(parents=True, exist_ok=True)
-            (self.kept.folder / CLAIM).write_text(json.dumps(made_of), encoding="utf-8")
-        except OSError as failure:
-            raise UserError(
-                f"cannot write to {self.kept.folder}: {failure.strerror or failure}", "name another folder"
-            ) from failure
-
-    def make(self, *, sheet: bool, keep: bool) -> None:
+    def make(self, *, sheet: bool) -> None:
         """All of it, from wherever it was stopped."""
         began = time.monotonic()
+        self.claim()
+        table = self.features()
+        enough(len(table.positions), self.asked.clusters, self.source.spec)
         try:
-            self.extract()
-            self.write(sheet=sheet, began=began)
+            self.write(table, sheet=sheet, began=began)
         except KeyboardInterrupt:
-            have = self.kept.blocks - len(self.kept.missing())
             raise Interrupted(
-                f"interrupted: {have} of {self.kept.blocks} blocks of features are in {self.kept.folder}",
-                "the same command goes on from there",
+                "interrupted: the features and all finished rounds are kept", "the same command goes on from there"
             ) from None
-        if not keep:
-            shutil.rmtree(self.kept.folder)
+        self.rounds_file.unlink(missing_ok=True)
 
-    def extract(self) -> None:
-        """Features of all pictures. Raises RunError when too many of these are broken."""
-        from sslcli.data.broken import BrokenCount
-        from sslcli_moce.commands.features import make_features
+    @property
+    def rounds_file(self) -> Path:
+        """Where it stands how far the clustering has come."""
+        return self.output / WORK
 
-        total = len(self.source)
-        broken = BrokenCount(
-            total, limit=self.broken_limit, warn=lambda text: talk(f"warning: {text}"), knob="--broken-limit"
-        )
-        there, began = self.kept.there(), time.monotonic()
-        begun = sum(len(self.kept.numbers(block)) for block in there)
-        if begun:
-            talk(f"features of {begun} of {total} pictures are there already")
-        for block in there:
-            broken.add(self.kept.broken(block))
+    def claim(self) -> None:
+        """Make the folder before anything is computed. Raises UserError."""
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+            self.rounds_file.touch()
+        except OSError as failure:
+            raise UserError(
+                f"cannot write to {self.output}: {failure.strerror or failure}", "name another folder"
+            ) from failure
 
-        with Standing(total) as show:
+    def features(self) -> "Table":
+        """Features of all pictures, from the cache or made now. Raises RunError when too many of these are broken."""
+        from sslcli.evaluation.trial import Trial
+        from sslcli.evaluation.vote import check_finite
 
-            def made(more: int) -> None:
-                for block in set(self.kept.there()) - set(there):
-                    broken.add(self.kept.broken(block))
-                    there.append(block)
-                done = sum(len(self.kept.numbers(block)) for block in there) + more
-                speed = (done - begun) / max(time.monotonic() - began, 1e-9)
-                left = duration((total - done) / speed) if speed else "?"
-                show(done, f"features of {done} of {total} pictures, {speed:.1f} a second, {left} left")
+        how = {"processes": self.processes, "cache": self.cache, "broken_limit": self.broken_limit, "note": talk}
+        (table,) = Trial.of(self.subject, **how).tables([self.source])
+        check_finite(table.features, "clustered")
+        return table
 
-            make_features(self.subject, self.source, self.kept, processes=self.processes, made=made)
-            made(0)
-
-    def write(self, *, sheet: bool, began: float) -> None:
+    def write(self, table: "Table", *, sheet: bool, began: float) -> None:
         """Cluster the features, and write clusters, backbone and contact sheet; the manifest last."""
+        from sslcli.evaluation.features import best_device
         from sslcli.nn.stored import save_backbone
         from sslcli_moce.clustering import nearness
         from sslcli_moce.clusters import ENCODER, SHEET, write_clusters
-        from sslcli_moce.commands.features import on_device
+        from sslcli_moce.units import on_device
 
-        positions = self.kept.positions()
-        enough(len(positions), self.asked.clusters, self.source.spec)
-        kept, blocks = on_device(self.kept)
-        stage, balance = self.rounds(kept, blocks, len(positions))
+        device = best_device()
+        blocks = on_device(table.features, device)
+        stage, balance = self.rounds(blocks, len(table.positions), device)
         near = nearness(blocks, stage.centroids, stage.ids)
-        clusters = self.clusters(stage, balance, positions, near, time.monotonic() - began)
+        clusters = self.clusters(stage, balance, table.positions, near, time.monotonic() - began)
         backbone: Any = self.subject.encoder.backbone
         card = self.subject.card.document() | {"pool": self.subject.encoder.pool, "backbone": self.subject.run}
         save_backbone(self.output / ENCODER, backbone, card)
         (self.output / SHEET).unlink(missing_ok=True)
         if sheet:
-            self.draw(blocks, clusters, positions)
+            self.draw(blocks, clusters, table.positions)
         write_clusters(self.output, clusters)
 
-    def rounds(self, kept: "Kept", blocks: Any, rows: int) -> tuple["Stage", "Balance"]:
+    def rounds(self, blocks: "Blocks", rows: int, device: "torch.device") -> tuple["Stage", "Balance"]:
         """Rounds until the pictures stay where they are, each kept, and the final plan."""
         from sslcli_moce.clustering import ROUNDS, beginning, finished, next_round
+        from sslcli_moce.remembered import remember, remembered
         from sslcli_moce.seeding import seeds
 
-        now = kept.remembered(self.asked)
+        now = remembered(self.rounds_file, self.facts, rows, device)
         if now is None:
             talk(f"choosing the first {self.asked.clusters} centroids")
             now = beginning(seeds(blocks, self.asked.clusters, rows=rows, seed=self.asked.seed), rows, self.asked)
         with Standing(ROUNDS) as show:
             while now.moves:
                 now = next_round(blocks, now, self.asked)
-                kept.remember(now, self.asked)
+                remember(self.rounds_file, now, self.facts)
                 show(now.round, f"round {now.round}: {now.changed:.2%} of pictures changed cluster")
         return finished(blocks, now, self.asked)
 
@@ -186,7 +155,7 @@ class Making:
         }
         return Clusters(found.centroids, ids, manifest)
 
-    def draw(self, blocks: Any, clusters: "Clusters", positions: Any) -> None:
+    def draw(self, blocks: "Blocks", clusters: "Clusters", positions: Any) -> None:
         """The contact sheet."""
         from sslcli_moce.clusters import SHEET
         from sslcli_moce.sheet import ACROSS, foremost, shown, write_sheet

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslcli.disk import expand
 from sslcli.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def place_of_clusters(run: str, clusters: str) -> Path:
     routing = routing_of(run)
     if clusters:
         read_clusters(clusters)
-        return Path(clusters).expanduser().absolute()
-    place = Path(routing.get("clusters") or "clusters").expanduser()
+        return expand(clusters).absolute()
+    place = expand(routing.get("clusters") or "clusters")
     if not (place / MANIFEST).is_file():
         raise UserError(
             f"the clusters that {run} was trained with are not at {place}", "say where they are: --clusters CLUSTERS"
@@ -94,7 +95,7 @@ def recipe_of(run: str) -> Path | str | None:
     from sslcli.training.runs import RECIPE
 
     form, _, name = run.partition(":")
-    path = Path(name if form == "random" else run).expanduser()
+    path = expand(name if form == "random" else run)
     home = path.resolve().parent.parent if (path / MODEL).is_file() else path if path.is_dir() else path.parent
     if (home / RECIPE).is_file() and path.exists():
         return home / RECIPE
@@ -133,7 +134,7 @@ def describe(run: str, subject: "Subject") -> dict[str, Any]:
     from sslcli.nn.stored import read_card
 
     try:
-        return read_card(Path(run).expanduser())
+        return read_card(expand(run))
     except UserError:
         recipe = subject.recipe
     backbone = {"name": recipe["backbone"]["name"]} | {

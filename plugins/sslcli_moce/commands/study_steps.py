@@ -59,7 +59,7 @@ def make_clusters(plan: "Plan", source: "Source") -> None:
     """The clusters of the start's features, unless they are there. Raises UserError when others are there."""
     from sslcli.evaluation.trial import BROKEN_LIMIT
     from sslcli_moce.clustering import Asked
-    from sslcli_moce.commands.features import open_dense
+    from sslcli_moce.commands.dense import open_dense
     from sslcli_moce.commands.making import Making, is_finished
 
     assert plan.clusters is not None  # asked before
@@ -69,8 +69,7 @@ def make_clusters(plan: "Plan", source: "Source") -> None:
     done = is_finished(plan.clusters, making.facts)
     talk(f"clusters: {plan.clusters}, {'finished' if done else 'to do'}")
     if not done:
-        making.claim(again=False)
-        making.make(sheet=True, keep=False)
+        making.make(sheet=True)
 
 
 def make_halves(plan: "Plan", source: "Source") -> None:

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sslcli.disk import expand
 from sslcli.errors import UserError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def name_of(spec: str) -> str:
     named, split = split_named(spec)
     scheme, colon, rest = named.partition(":")
     place = rest if colon and scheme in SCHEMES else named
-    parts = place.split("/") if scheme == "hf" else Path(place).expanduser().absolute().parts
+    parts = place.split("/") if scheme == "hf" else expand(place).absolute().parts
     words = (PATTERN.sub("", ENDINGS.sub("", part)).strip("-_. ") for part in reversed(parts))
     last = next(filter(None, words), "task")
     return NOT_IN_NAMES.sub("-", f"{last}-{split}" if split else last).strip("-.") or "task"

@@ -13,10 +13,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from sslcli_moce import kept as keeping
 from sslcli_moce.clusters import read_clusters
-from sslcli_moce.kept import Kept
-from torch.nn.functional import normalize
 
 from sslcli.cli import run
 from sslcli.evaluation.card import Card, normalise, show
@@ -47,8 +44,10 @@ def backbone(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(keeping, "BLOCK", 8)
+def own_cache(tmp_path, monkeypatch):
+    """Features in the folder of the test, in blocks of eight."""
+    monkeypatch.setenv("SSLCLI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sslcli.evaluation.kept.BLOCK", 8)
 
 
 def cluster(backbone, pictures, output, *more):
@@ -65,18 +64,23 @@ def test_everything_is_written_that_is_needed_later(backbone, pictures, tmp_path
     assert said["balance"] <= 1e-3
     assert (found.manifest["data"], found.manifest["pool"]) == (f"{pictures}", "mean")
     assert (tmp_path / "c" / "sheet.png").is_file()
-    assert not (tmp_path / "c" / ".features").exists()
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        "clusters.json",
+        "clusters.safetensors",
+        "encoder",
+        "sheet.png",
+    ]
 
 
 def test_timm_opens_the_encoder_and_its_features_are_those_that_were_clustered(backbone, pictures, tmp_path):
-    assert cluster(backbone, pictures, tmp_path / "c", "--keep-features") == 0
+    assert cluster(backbone, pictures, tmp_path / "c") == 0
     model = timm.create_model(f"local-dir:{tmp_path / 'c' / 'encoder'}", pretrained=True).eval()
     card = Card(**read_clusters(tmp_path / "c").manifest["card"])
     images = [show(Image.open(path), card) for path in sorted(pictures.iterdir())]
     with torch.no_grad():
         tokens = model.forward_features(normalise(torch.from_numpy(np.stack(images)), card))
-    features = torch.cat(list(Kept(tmp_path / "c" / ".features", 24, 8)))
-    torch.testing.assert_close(normalize(tokens[:, 1:].mean(dim=1), dim=1), features)
+    (kept,) = (tmp_path / "cache" / "features").glob("*/features.npy")
+    torch.testing.assert_close(tokens[:, 1:].mean(dim=1), torch.from_numpy(np.load(kept)))
 
 
 def test_reds_and_blues_are_told_apart(backbone, pictures, tmp_path):
@@ -94,17 +98,13 @@ def test_two_processes_give_the_same_clusters(backbone, pictures, tmp_path):
     torch.testing.assert_close(one.centroids, two.centroids)
 
 
-def test_blocks_that_are_there_are_not_made_again(backbone, pictures, tmp_path, capsys, monkeypatch):
+def test_features_that_are_there_are_not_made_again(backbone, pictures, tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("sslcli_moce.commands.making.Making.write", interrupted)
         assert cluster(backbone, pictures, tmp_path / "c") == 130
-    assert "3 of 3 blocks of features are in" in capsys.readouterr().err
-    work = tmp_path / "c" / ".features"
-    (work / "block-00001.safetensors").unlink()
-    times = {path.name: path.stat().st_mtime_ns for path in work.glob("block-*")}
-    assert cluster(backbone, pictures, tmp_path / "c", "--keep-features") == 0
-    assert "features of 16 of 24 pictures are there already" in capsys.readouterr().err
-    assert {path.name: path.stat().st_mtime_ns for path in work.glob("block-*")}.items() >= times.items()
+    assert "the features and all finished rounds are kept" in capsys.readouterr().err
+    assert cluster(backbone, pictures, tmp_path / "c") == 0
+    assert "1 of 1 parts are in the cache" in capsys.readouterr().err
 
 
 def interrupted(*_, **__):
@@ -121,11 +121,19 @@ def test_rounds_that_are_done_are_not_done_again(backbone, pictures, tmp_path, m
     assert torch.equal(read_clusters(tmp_path / "c").ids, read_clusters(tmp_path / "whole").ids)
 
 
-def test_kept_features_serve_another_number_of_clusters(backbone, pictures, tmp_path, monkeypatch):
-    assert cluster(backbone, pictures, tmp_path / "c", "--keep-features") == 0
-    monkeypatch.setattr("sslcli_moce.commands.features.blocks_of", lambda *_: iter(()))  # makes none
-    assert cluster(backbone, pictures, tmp_path / "c", "--clusters", 3, "--again") == 0
+def test_rounds_by_other_options_are_not_gone_on_with(backbone, pictures, tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sslcli_moce.clustering.finished", interrupted)
+        assert cluster(backbone, pictures, tmp_path / "c") == 130
+    capsys.readouterr()
+    assert cluster(backbone, pictures, tmp_path / "c", "--clusters", 3) == 0
+    assert "choosing the first 3 centroids" in capsys.readouterr().err
     assert len(read_clusters(tmp_path / "c")) == 3
+
+
+def test_nothing_is_kept_where_it_is_not_wanted(backbone, pictures, tmp_path):
+    assert cluster(backbone, pictures, tmp_path / "c", "--no-cache") == 0
+    assert not (tmp_path / "cache" / "features").exists()
 
 
 def test_finished_clusters_are_left_as_they_are(backbone, pictures, tmp_path, capsys, monkeypatch):
@@ -149,14 +157,13 @@ def test_clusters_of_other_inputs_are_replaced_only_when_asked(backbone, picture
     assert len(read_clusters(tmp_path / "c").ids) == 23
 
 
-def test_features_of_other_pictures_are_never_mixed_in(backbone, pictures, tmp_path, capsys, monkeypatch):
+def test_features_of_other_pictures_are_never_mixed_in(backbone, pictures, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("sslcli_moce.commands.making.Making.write", interrupted)
+        patch.setattr("sslcli_moce.clustering.finished", interrupted)
         assert cluster(backbone, pictures, tmp_path / "c") == 130
     (pictures / "00.png").unlink()
-    assert cluster(backbone, pictures, tmp_path / "c") == 2
-    assert "was begun with other inputs: the pictures differ" in capsys.readouterr().err
-    assert cluster(backbone, pictures, tmp_path / "c", "--again") == 0
+    assert cluster(backbone, pictures, tmp_path / "c") == 0
+    assert len(read_clusters(tmp_path / "c").ids) == 23
 
 
 def test_a_broken_picture_is_in_no_cluster_and_many_stop_the_command(backbone, pictures, tmp_path, capsys):
@@ -175,14 +182,6 @@ def test_equal_pictures_are_shared_out_and_told_of(backbone, pictures, tmp_path,
     assert cluster(backbone, pictures, tmp_path / "c") == 0
     assert "warning: clusters have 0 to 24 pictures where 12 were meant" in capsys.readouterr().err
     assert read_clusters(tmp_path / "c").centroids.isfinite().all()
-
-
-def test_a_damaged_block_is_told_and_made_again(backbone, pictures, tmp_path, capsys):
-    assert cluster(backbone, pictures, tmp_path / "c", "--keep-features") == 0
-    (tmp_path / "c" / ".features" / "block-00001.safetensors").write_bytes(b"rubbish")
-    assert cluster(backbone, pictures, tmp_path / "c", "--again") == 1
-    assert "are damaged" in capsys.readouterr().err
-    assert cluster(backbone, pictures, tmp_path / "c", "--again") == 0
 
 
 @pytest.mark.parametrize(
@@ -218,7 +217,7 @@ def test_whatever_stops_it_the_same_command_goes_on(backbone, tmp_path, number, 
         [*command, "--clusters", "64"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "c").glob(".features/*.safetensors")):
+    while not list((tmp_path / "cache" / "features").glob("*/*.safetensors")):
         assert time.monotonic() < deadline
         assert child.poll() is None
         time.sleep(0.02)
@@ -227,5 +226,5 @@ def test_whatever_stops_it_the_same_command_goes_on(backbone, tmp_path, number, 
     assert child.returncode == expected
     done = subprocess.run([*command, "--clusters", "64"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0
-    assert "of 2713 pictures are there already" in done.stderr
+    assert "of 2713 pictures of demo@train are there already" in done.stderr
     assert Path(tmp_path / "c" / "clusters.json").is_file()
