@@ -4,14 +4,14 @@ import atexit
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from sslcli.api import ViewShape
@@ -104,6 +104,24 @@ def whole(batch: Batch | SslcliError) -> Batch:
 def as_is(batch: Any) -> Any:
     """The reader has collated already."""
     return batch
+
+
+def in_order(
+    samples: "Dataset[Any]", batch_size: int, collate: Callable[[Any], Any], *, workers: int | Literal["auto"] = "auto"
+) -> Iterator[Any]:
+    """Batches of all samples from the first to the last, once, made by as many workers as training would have."""
+    accelerator = torch.cuda.is_available()
+    wanted = workers_of(workers, world_size=1, accelerator=accelerator)
+    loader = DataLoader(
+        samples,
+        batch_size,
+        collate_fn=collate,
+        num_workers=min(wanted, len(samples) // batch_size),  # type: ignore[arg-type]  # they all have a length
+        worker_init_fn=ignore_signals,
+        pin_memory=accelerator,
+        generator=torch.Generator(),  # the global one stays as it is: a probe must not change a training run
+    )
+    return served(loader)
 
 
 def ignore_signals(worker: int) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from sslcli.data.loader import ignore_signals, served, workers_of
+from sslcli.data.loader import in_order
 from sslcli.data.pictures import BrokenPicture
 from sslcli.data.source import Source
 from sslcli.evaluation.card import Card, normalise, show
@@ -135,18 +135,7 @@ class Pictures(Dataset[Shown]):
 
 def load(shown: Pictures, batch_size: int, workers: int | Literal["auto"] = "auto") -> Iterator[Crops]:
     """Batches of crops, in order, made by as many workers as training would have."""
-    accelerator = torch.cuda.is_available()
-    wanted = workers_of(workers, world_size=1, accelerator=accelerator)
-    loader = DataLoader(
-        shown,
-        batch_size,
-        collate_fn=Collate(shown.card.image_size),
-        num_workers=min(wanted, len(shown) // batch_size),
-        worker_init_fn=ignore_signals,
-        pin_memory=accelerator,
-        generator=torch.Generator(),  # the global one stays as it is: a probe must not change a training run
-    )
-    yield from served(loader)
+    return in_order(shown, batch_size, Collate(shown.card.image_size), workers=workers)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sslcli.data.sources import open_source
 from sslcli.evaluation.card import Card, normalise, show
-from sslcli.evaluation.features import Table, extract
+from sslcli.evaluation.features import extract
 
 CARD = Card(16)
 
@@ -70,8 +70,3 @@ def test_a_broken_picture_is_left_out_and_named(picture_folder: Path, tmp_path: 
     assert table.positions.tolist() == [number for number in range(24) if number != 3]
     assert len(table.features) == 23
     assert table.broken[0][0].endswith("03.png")
-
-
-def test_slices_join_in_the_order_of_the_source() -> None:
-    slices = [Table(torch.tensor([[0.0], [2.0]]), torch.tensor([0, 2])), Table(torch.ones(1, 1), torch.tensor([1]))]
-    assert Table.join(slices).features.flatten().tolist() == [0.0, 1.0, 2.0]

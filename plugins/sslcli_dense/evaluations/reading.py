@@ -3,11 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-from torch.utils.data import DataLoader
-
 from sslcli.data.broken import BrokenCount
-from sslcli.data.loader import ignore_signals, served, workers_of
+from sslcli.data.loader import in_order
 from sslcli.data.pictures import BrokenPicture
 from sslcli.errors import UserError
 from sslcli.evaluation.trial import Trial
@@ -16,16 +13,7 @@ from sslcli_dense.scenes import Part, Scene, Shown
 
 def scenes_of(part: Part, side: int, batch: int, broken: BrokenCount) -> Iterator[list[Scene]]:
     """The scenes of a part in order, a batch at a time. Raises UserError, and RunError when too many are broken."""
-    accelerator = torch.cuda.is_available()
-    loader = DataLoader(
-        Shown(part, side),
-        batch,
-        collate_fn=list,
-        num_workers=min(workers_of("auto", world_size=1, accelerator=accelerator), len(part) // batch),
-        worker_init_fn=ignore_signals,
-        generator=torch.Generator(),  # the global one stays as it is
-    )
-    for shown in served(loader):
+    for shown in in_order(Shown(part, side), batch, list):
         good = list(sound(shown, broken))
         if good:
             yield good

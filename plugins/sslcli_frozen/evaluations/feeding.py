@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from sslcli.data.crops import ResizedCrop
 from sslcli.data.draws import view_generator
-from sslcli.data.loader import ignore_signals, served, workers_of
+from sslcli.data.loader import in_order
 from sslcli.data.pictures import BrokenPicture
 from sslcli.data.settings import Cropping
 from sslcli.data.source import Source
@@ -118,15 +118,4 @@ class Crops(Dataset[Shown]):
 
 def opened(crops: Crops, batch: int, size: int) -> Iterator[tuple[Tensor, Tensor, list[BrokenPicture]]]:
     """Batches of crops, by as many workers as training would have."""
-    accelerator = torch.cuda.is_available()
-    wanted = workers_of("auto", world_size=1, accelerator=accelerator)
-    loader = DataLoader(
-        crops,
-        batch,
-        collate_fn=Collate(size),
-        num_workers=min(wanted, len(crops) // batch),
-        worker_init_fn=ignore_signals,
-        pin_memory=accelerator,
-        generator=torch.Generator(),  # the global one stays as it is
-    )
-    return served(loader)
+    return in_order(crops, batch, Collate(size))

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from sslcli.data.augmentation import Draw, ViewAugmentation
 from sslcli.data.crops import ResizedCrop
 from sslcli.data.draws import stack_draws, view_generator
-from sslcli.data.loader import ignore_signals, served, workers_of
+from sslcli.data.loader import in_order
 from sslcli.data.pictures import BrokenPicture
 from sslcli.data.settings import Cropping
 from sslcli.data.source import Source
@@ -123,18 +123,7 @@ def features_of_views(
 
 def batches(viewed: Viewed) -> Iterator[Batch]:
     """Views in batches, made by as many workers as training would have."""
-    accelerator, size = torch.cuda.is_available(), max(BATCH // viewed.views, 1)
-    workers = workers_of("auto", world_size=1, accelerator=accelerator)
-    loader = DataLoader(
-        viewed,
-        size,
-        collate_fn=collate,
-        num_workers=min(workers, len(viewed) // size),
-        worker_init_fn=ignore_signals,
-        pin_memory=accelerator,
-        generator=torch.Generator(),  # the global one stays as it is
-    )
-    yield from filter(None, served(loader))
+    yield from filter(None, in_order(viewed, max(BATCH // viewed.views, 1), collate))
 
 
 def collate(viewed: Sequence[Views | None]) -> Batch | None:
