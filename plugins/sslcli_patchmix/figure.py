@@ -5,7 +5,7 @@ the order may be compared with the paper's figure (same above similar above othe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from sslcli.data.pictures import BrokenPicture
 from sslcli.data.source import Source
-from sslcli.errors import UserError, did_you_mean
+from sslcli.errors import UserError
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.drawings import Drawing
-from sslcli.evaluation.samples import evenly, vectors_of_tested
+from sslcli.evaluation.samples import beside, evenly, numbers_of, vectors_of_tested
 from sslcli.evaluation.similarity import ROLES, SimilarityFigure, similarity_figure
 from sslcli.evaluation.style import COLOURS, FAINT, INK, bare, canvas, style
-from sslcli.evaluation.trial import Labelled, Trial, sets_of
+from sslcli.evaluation.trial import Labelled, Trial
 from sslcli.nn.encoders import Pixels
 from sslcli_patchmix.figure_options import SimilarityFigureOptions
 
@@ -42,7 +42,7 @@ def draw(options: SimilarityFigureOptions, trial: Trial) -> Drawing:
     """A row a picture: itself, the nine, and bars of their similarity."""
     source, classes = trial.judged.test, trial.judged.classes
     own = vectors_of_tested(trial)
-    other = beside(trial, options.against)
+    other = vectors_of_tested(beside(trial, options.against)) if options.against else None
     rows = []
     for place, number in enumerate(asked(options, own, classes)):
         similar = resembling(options, trial, own, classes, number)
@@ -67,30 +67,15 @@ def one_of(own: Labelled, number: int, seed: int) -> int:
     return int(rows[evenly(len(rows), 1, seed)[0]])
 
 
-def beside(trial: Trial, run: str) -> Labelled | None:
-    """Vectors of the same pictures by another RUN."""
-    if not run:
-        return None
-    return vectors_of_tested(replace(trial, run=run, sets=trial.sets or (sets_of(trial.recipe),)))
-
-
 def asked(options: SimilarityFigureOptions, own: Labelled, classes: Sequence[str]) -> list[int]:
     """The classes of the pictures that are asked for. Raises UserError."""
     if options.classes:
-        return numbered(options.classes, classes)
+        return numbers_of(options.classes, classes)
     counts = torch.bincount(own.labels, minlength=len(classes)).tolist()
     enough = [number for number, count in enumerate(counts) if count >= MEMBERS]
     if not enough:
         raise UserError("no class has two pictures to test on", "name more pictures: --data SPEC")
     return [enough[place] for place in evenly(len(enough), options.pictures, options.seed)]
-
-
-def numbered(names: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """The numbers of classes by name. Raises UserError."""
-    for name in names:
-        if name not in classes:
-            raise UserError(f"there is no class '{name}'", did_you_mean(name, classes))
-    return [classes.index(name) for name in names]
 
 
 def resembling(
@@ -101,7 +86,7 @@ def resembling(
     Pixels choose them, so that no backbone judges its own choice.
     """
     if options.similar:
-        return [like for like in numbered(options.similar, classes) if like != number]
+        return [like for like in numbers_of(options.similar, classes) if like != number]
     present = sorted(set(own.labels.tolist()))
     if len(present) < FEWEST:
         raise UserError("the figure needs four classes: one, two that resemble it, and others", "name another set")

@@ -1,7 +1,7 @@
 """Which pictures a figure shows: evenly spread over those that were named, as the backbone sees them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from sslcli.data.pictures import BrokenPicture
 from sslcli.data.source import Source
 from sslcli.data.sources import split_named, splits_of
 from sslcli.data.splits import ROLES, choose, role_of
-from sslcli.errors import RunError, UserError
+from sslcli.errors import RunError, UserError, did_you_mean
 from sslcli.evaluation.card import Card, normalise, show
 from sslcli.evaluation.trial import Labelled, Sets, Trial, labels_of, sets_of
 from sslcli.evaluation.vote import check_finite
@@ -68,6 +68,19 @@ def vectors_of_tested(trial: Trial) -> Labelled:
     check_finite(table.features, "test")
     rows = table.features - table.features.mean(dim=0) if trial.subject.centred else table.features
     return Labelled(rows, labels_of(source, table), table.positions)
+
+
+def beside(trial: Trial, run: str) -> Trial:
+    """The same trial of another RUN, on the same pictures."""
+    return replace(trial, run=run, sets=trial.sets or (sets_of(trial.recipe),))
+
+
+def numbers_of(names: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """The numbers of classes by name; all that there are where none is named. Raises UserError."""
+    for name in names:
+        if name not in classes:
+            raise UserError(f"there is no class '{name}'", did_you_mean(name, classes))
+    return [classes.index(name) for name in dict.fromkeys(names)] or list(range(len(classes)))
 
 
 def without_labels(named: Sets) -> Source:

@@ -21,6 +21,7 @@ from sslcli.data.broken import BrokenCount
 from sslcli.data.cache import cache_folder
 from sslcli.data.judged import Judged, open_judged
 from sslcli.data.source import Source
+from sslcli.disk import expand
 from sslcli.errors import Interrupted, Unwritable, UserError
 from sslcli.evaluation import kept
 from sslcli.evaluation.card import Card
@@ -98,7 +99,7 @@ class Trial:
     @property
     def folder(self) -> Path | None:
         """The folder of the run, where RUN is one."""
-        path = Path(self.run).expanduser()
+        path = expand(self.run)
         return path if (path / RECIPE).is_file() else None
 
     @property
@@ -159,7 +160,9 @@ class Trial:
         if found is None:
             with TemporaryDirectory(prefix="sslcli-") as folder:  # what is mapped stays readable when it is gone
                 found = kept.tables(Path(folder), name, sources, make)
-        self.count_broken(sources, found)
+        broken = self.broken_count(sum(map(len, sources)))
+        for table in found:
+            broken.add(table.broken)
         return found
 
     def kept_in_cache(self, sources: Sequence[Source], name: str, make: kept.Fill) -> list[Table] | None:
@@ -172,16 +175,14 @@ class Trial:
         except KeyboardInterrupt:
             raise Interrupted("interrupted: the features made so far are kept", "the same command goes on") from None
 
-    def count_broken(self, sources: Sequence[Source], tables: Sequence[Table]) -> None:
-        """Tell of pictures that were left out. Raises RunError when they are too many."""
-        broken = BrokenCount(
-            sum(map(len, sources)),
+    def broken_count(self, pictures: int) -> BrokenCount:
+        """What counts and tells of those of so many pictures that cannot be read, and stops where they are too many."""
+        return BrokenCount(
+            pictures,
             limit=self.broken_limit,
             warn=lambda text: self.note(f"warning: {text}"),
             knob="--broken-limit",
         )
-        for table in tables:
-            broken.add(table.broken)
 
 
 class Flat(nn.Module):

@@ -79,8 +79,9 @@ def test_what_is_there_already_is_passed_over_and_made_again_when_asked(pictures
 def test_masks_made_otherwise_are_not_mixed_with_others(pictures, tmp_path, capsys):
     masks = tmp_path / "masks"
     assert compute(pictures, masks) == 0
-    assert compute(pictures, masks, "--threshold", 0.9) == 2
-    assert "holds masks made otherwise: their options were" in capsys.readouterr().err
+    assert compute(pictures, masks, "--threshold", 0.9, "--dilation", 0.1) == 2
+    told = "holds masks made otherwise: --threshold was left out, now 0.9; --dilation was 0.015, now 0.1\n"
+    assert told in capsys.readouterr().err
     (pictures / "0" / "0.png").unlink()
     assert compute(pictures, masks) == 2
     assert "its pictures changed since" in capsys.readouterr().err

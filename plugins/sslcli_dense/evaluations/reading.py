@@ -30,16 +30,6 @@ def sound(shown: list[Any], broken: BrokenCount) -> Iterator[Scene]:
             yield scene
 
 
-def broken_count(trial: Trial, pictures: int) -> BrokenCount:
-    """What counts the broken ones of so many pictures."""
-    return BrokenCount(
-        pictures,
-        limit=trial.broken_limit,
-        warn=lambda text: trial.note(f"warning: {text}"),
-        knob="--broken-limit",
-    )
-
-
 def folder_of(trial: Trial) -> str:
     """The folder that `--data` names. Raises UserError where it is missing, or where two sets are named."""
     sets = trial.sets[0] if trial.sets else None

@@ -20,10 +20,11 @@ from sslcli.evaluation.card import normalise
 from sslcli.evaluation.features import judging
 from sslcli.evaluation.reports import Report
 from sslcli.evaluation.trial import Trial
+from sslcli.nn.image_sizes import Size, fitted
 from sslcli_dense.clips import BACKGROUND, VOID, Clip, objects_in, open_clips
 from sslcli_dense.evaluations.reading import folder_of
 from sslcli_dense.labels import Label
-from sslcli_dense.maps import Maps, Size, fitted, stride_of
+from sslcli_dense.maps import OTHER_SIZE, Maps, stride_of
 from sslcli_dense.options import VideoOptions
 from sslcli_dense.propagation import first_labels, objects_of, propagate
 from sslcli_dense.regions import boundary_score, region_score
@@ -100,7 +101,7 @@ class Follower:
             raise UserError(f"frames of {height} x {width} pixels are next to no tokens of {self.stride} pixels", hint)
         if (height, width) != self.size:
             self.size = (height, width)
-            self.maps = Maps(fitted(self.trial.backbone, self.size))
+            self.maps = Maps(fitted(self.trial.backbone, self.size, hint=OTHER_SIZE))
 
     def encoded(self, frames: Sequence[Path]) -> Iterator[Tensor]:
         """Maps `[D, rows, columns]` of frames. Raises BrokenPicture: a video cannot be followed over a gap."""
@@ -114,7 +115,10 @@ def checked(clip: Clip, number: int, shape: Size) -> Label:
     """The label of a frame. Raises UserError where it is of another size than the first."""
     label = objects_in(clip.labels[number])
     if label.shape != shape:
-        raise UserError(f"{clip.labels[number]} is of another size than the label of the first frame")
+        raise UserError(
+            f"{clip.labels[number]} is of another size than the label of the first frame",
+            "all labels of a video have one size: resize this one, or leave the video out",
+        )
     return label
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sslcli.evaluation.samples import beside
 from sslcli.evaluation.trial import Trial
-from sslcli_figures.figures.vectors import Vectors, beside, labelled, members, several
+from sslcli_figures.figures.vectors import Vectors, labelled, members, several
 from sslcli_figures.options import SpreadOptions
 
 Measure = Callable[[Tensor, Tensor, list[int]], tuple[Tensor, Tensor]]  # of vectors, labels and classes

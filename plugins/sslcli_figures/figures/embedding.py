@@ -11,10 +11,10 @@ from sklearn.manifold import TSNE
 
 from sslcli.errors import UserError
 from sslcli.evaluation.drawings import Drawing
-from sslcli.evaluation.samples import evenly
+from sslcli.evaluation.samples import evenly, numbers_of
 from sslcli.evaluation.style import COLOURS, INK, bare, canvas, looks, style
 from sslcli.evaluation.trial import Trial
-from sslcli_figures.figures.vectors import Vectors, numbers_of, vectors
+from sslcli_figures.figures.vectors import Vectors, vectors
 from sslcli_figures.options import EmbeddingOptions
 
 Plane = NDArray[np.float64]

@@ -14,9 +14,10 @@ from torch import Tensor
 from sslcli.errors import UserError
 from sslcli.evaluation.drawings import Drawing
 from sslcli.evaluation.neighbours import top
+from sslcli.evaluation.samples import numbers_of
 from sslcli.evaluation.style import AMOUNT, FAINT, HEAT, INK, canvas, style
 from sslcli.evaluation.trial import Trial
-from sslcli_figures.figures.vectors import Vectors, labelled, members, numbers_of, several
+from sslcli_figures.figures.vectors import Vectors, labelled, members, several
 from sslcli_figures.options import NeighbourMatrixOptions
 
 LEGIBLE = 40  # classes whose names stand beside the matrix

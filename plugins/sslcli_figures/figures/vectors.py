@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sslcli.data.source import Source
-from sslcli.errors import RunError, UserError, did_you_mean
+from sslcli.errors import RunError, UserError
 from sslcli.evaluation.features import Table
 from sslcli.evaluation.samples import evenly, pictures_of, vectors_of_tested
-from sslcli.evaluation.trial import Trial, sets_of
+from sslcli.evaluation.trial import Trial
 from sslcli.evaluation.vote import check_finite
 
 
@@ -59,19 +59,6 @@ def labelled(trial: Trial) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     classes = trial.judged.classes
     test = vectors_of_tested(trial)
     return test.features, test.labels, classes
-
-
-def beside(trial: Trial, run: str) -> Trial:
-    """The same trial of another RUN, on the same pictures."""
-    return replace(trial, run=run, sets=trial.sets or (sets_of(trial.recipe),))
-
-
-def numbers_of(names: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """The numbers of classes by name; all that there are where none is named. Raises UserError."""
-    for name in names:
-        if name not in classes:
-            raise UserError(f"there is no class '{name}'", did_you_mean(name, classes))
-    return [classes.index(name) for name in dict.fromkeys(names)] or list(range(len(classes)))
 
 
 def members(labels: Tensor, numbers: Sequence[int], most: int, seed: int) -> list[int]:

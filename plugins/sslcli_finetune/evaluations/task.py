@@ -36,12 +36,7 @@ class Task:
     def of(cls, trial: Trial) -> "Task":
         """The network of a trial, and the classes of its pictures."""
         judged = trial.judged
-        broken = BrokenCount(
-            len(judged.train) + len(judged.test),
-            limit=trial.broken_limit,
-            warn=lambda text: trial.note(f"warning: {text}"),
-            knob="--broken-limit",
-        )
+        broken = trial.broken_count(len(judged.train) + len(judged.test))
         pool: Pool = getattr(trial.subject.encoder, "pool", "auto")
         return cls(trial.backbone, pool, trial.card, len(judged.classes), trial.device, broken, trial.note)
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from sslcli.errors import UserError
 from sslcli.evaluation.trial import Trial
-from sslcli_frozen.evaluations.sight import OWN, Layout, Sight, blocks_of, sight_of
+from sslcli.nn.last_blocks import blocks_of
+from sslcli_frozen.evaluations.sight import OWN, Layout, Sight, sight_of
 from sslcli_frozen.options import LinearOptions
 from sslcli_frozen.presets import resolved
 

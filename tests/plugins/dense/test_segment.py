@@ -8,12 +8,13 @@ import pytest
 import torch
 from PIL import Image
 from sslcli_dense.example import write_scenes
-from sslcli_dense.maps import Maps, fitted, grid_of, stride_of
+from sslcli_dense.maps import Maps, grid_of, stride_of
 from torch import nn
 
 from sslcli.cli import run
 from sslcli.errors import UserError
 from sslcli.nn.encoders import TimmNetwork
+from sslcli.nn.image_sizes import fitted
 
 TINY = {"img_size": 16, "patch_size": 4, "embed_dim": 32, "depth": 4, "num_heads": 2, "num_classes": 0}
 
@@ -158,17 +159,17 @@ def test_four_layers_are_those_of_timm_one_after_the_other():
 
 def test_a_timm_network_is_brought_to_another_size_as_a_copy():
     backbone = network()
-    wider = fitted(backbone, (24, 32))
+    wider = fitted(backbone, (24, 32), hint="")
     with torch.no_grad():
         assert Maps(wider)(torch.zeros(1, 3, 24, 32)).shape == (1, 32, 6, 8)
     assert backbone.model.pos_embed.shape == network().model.pos_embed.shape
-    assert fitted(backbone, (16, 16)) is backbone
+    assert fitted(backbone, (16, 16), hint="") is backbone
 
 
 def test_a_network_of_one_size_is_refused_at_another():
     mixer = TimmNetwork.create("mixer_s32_224", img_size=64, num_classes=0)
     with pytest.raises(UserError, match="MlpMixer takes no images of 96 x 96 pixels"):
-        fitted(mixer, (96, 96))
+        fitted(mixer, (96, 96), hint="")
 
 
 def test_the_stride_is_the_patch_of_a_vit_and_that_of_the_last_map_of_a_resnet():

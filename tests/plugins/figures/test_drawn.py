@@ -9,14 +9,13 @@ import pytest
 import torch
 from sslcli_figures import sslcli_figures
 from sslcli_figures.figures.neighbours import row_of, sides
-from sslcli_figures.figures.showing import ready
 
 from sslcli.errors import UserError
-from sslcli.evaluation.card import Card
 from sslcli.evaluation.drawings import Drawing
 from sslcli.evaluation.style import RIGHT, WRONG
 from sslcli.evaluation.trial import Sets, Trial
 from sslcli.nn.encoders import TimmNetwork
+from sslcli.nn.image_sizes import fitted
 from sslcli.plugins import resolve
 
 OFFERS = {offer.name: offer for offer in sslcli_figures()}
@@ -102,13 +101,13 @@ def test_larger_pictures_give_finer_maps_and_sizes_that_do_not_divide_are_refuse
 ) -> None:
     run = make_run()
     assert draw("attention", run, picture_folder, size=64).numbers["grid"] == [8, 8]
-    with pytest.raises(UserError, match="pictures of 65 pixels"):
+    with pytest.raises(UserError, match="no images of 65 x 65 pixels"):
         draw("attention", run, picture_folder, size=65)
 
 
 def test_a_network_of_timm_is_copied_for_another_size() -> None:
     network = TimmNetwork.create("vit_tiny_patch16_224", img_size=32, depth=1, embed_dim=32, num_heads=2, num_classes=0)
-    other = ready(network, Card(32), Card(64))
+    other = fitted(network, (64, 64), hint="")
     assert other is not network
     assert other.features(torch.zeros(1, 3, 64, 64)).patches.shape == (1, 16, 32)
     assert network.features(torch.zeros(1, 3, 32, 32)).patches.shape == (1, 4, 32)

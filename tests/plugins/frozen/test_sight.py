@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from sslcli_frozen.evaluations.sight import LastBlocks, Layout, Sight, blocks_of, sight_of
+from sslcli_frozen.evaluations.sight import LastBlocks, Layout, Sight, sight_of
 from torch import nn
 
 from sslcli.nn.encoders import Pixels, Pooled, TimmNetwork
+from sslcli.nn.last_blocks import blocks_of
 
 ARGUMENTS = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 3, "num_classes": 0}
 
