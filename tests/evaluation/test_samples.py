@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from sslcli.data.sources import open_source
-from sslcli.errors import RunError
+from sslcli.errors import RunError, UserError
 from sslcli.evaluation.card import Card
-from sslcli.evaluation.samples import evenly, pictures_of, read, vectors_of_tested
+from sslcli.evaluation.samples import evenly, numbers_of, pictures_of, read, vectors_of_tested
 from sslcli.evaluation.sheets import Cell, fitted, sheet
 from sslcli.evaluation.trial import Sets, Trial
 
@@ -68,3 +68,10 @@ def test_pictures_to_learn_from_are_not_looked_at_when_the_tested_ones_suffice(p
     assert found.features.mean(dim=0).abs().max() < 1e-5
     assert len([note for note in notes if note.startswith("features of 4 pictures")]) == 1
     assert not [note for note in notes if "of 20 pictures" in note]
+
+
+def test_classes_are_found_by_name_or_guessed_at() -> None:
+    assert numbers_of(("cat", "ant", "cat"), ("ant", "bee", "cat")) == [2, 0]
+    with pytest.raises(UserError, match="no class 'cta'") as caught:
+        numbers_of(("cta",), ("ant", "cat"))
+    assert "'cat'" in caught.value.hint

@@ -14,7 +14,7 @@ from sslcli_figures.figures.neighbour_matrix import confusion, neighbours
 from sslcli_figures.figures.neighbours import others
 from sslcli_figures.figures.pca import coloured, foreground
 from sslcli_figures.figures.spreads import class_distances, discriminant_ratios
-from sslcli_figures.figures.vectors import members, numbers_of, several
+from sslcli_figures.figures.vectors import members, several
 
 from sslcli.errors import UserError
 
@@ -115,13 +115,6 @@ def test_members_are_class_after_class_and_evenly_spread() -> None:
     rows = members(labels, [1, 0], 5, seed=0)
     assert labels[rows].tolist() == [1] * 5 + [0] * 5
     assert rows == members(labels, [1, 0], 5, seed=0)
-
-
-def test_classes_are_found_by_name_or_guessed_at() -> None:
-    assert numbers_of(("cat", "ant", "cat"), ("ant", "bee", "cat")) == [2, 0]
-    with pytest.raises(UserError, match="no class 'cta'") as caught:
-        numbers_of(("cta",), ("ant", "cat"))
-    assert "'cat'" in caught.value.hint
 
 
 def test_classes_with_too_few_pictures_are_left_out_and_two_must_remain() -> None:
