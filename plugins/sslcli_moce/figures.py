@@ -2,11 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from sslcli.disk import write_whole
-from sslcli.errors import RunError
 from sslcli.evaluation.style import FAINT, INK, canvas
 from sslcli_moce.diagnosis import Diagnosis, order_by_expert
 
@@ -72,14 +69,3 @@ def quiet(axes: Any) -> None:
     axes.tick_params(length=0, labelsize=8, colors=INK)
     for spine in axes.spines.values():
         spine.set_color(FAINT)
-
-
-def write_figure(file: Path, figure: Any) -> None:
-    """A figure as a PNG, whole or not at all. Raises RunError when the disk will not take it."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, lambda path: figure.savefig(path, format="png", dpi=150, facecolor="white"))
-    except OSError as failure:
-        raise RunError(f"cannot write {file}: {failure.strerror or failure}", "name a .png in a folder of yours") from (
-            failure
-        )

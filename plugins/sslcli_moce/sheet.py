@@ -10,6 +10,7 @@ from torch import Tensor
 from sslcli.data.fingerprint import spread
 from sslcli.data.pictures import BrokenPicture
 from sslcli.data.source import Source
+from sslcli.disk import write_whole
 from sslcli.errors import RunError
 from sslcli_moce.balancing import Blocks
 
@@ -76,7 +77,7 @@ def write_sheet(
     pictures = [readable(source, positions[rows[rows >= 0]].tolist()) for rows in nearest]
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(captions, pictures).save(file)
+        write_whole(file, lambda path: contact_sheet(captions, pictures).save(path, "PNG"))
     except OSError as failure:
         raise RunError(f"cannot write {file}: {failure}", "make room; then the same command goes on") from failure
 

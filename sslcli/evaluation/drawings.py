@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from sslcli.disk import write_whole
 from sslcli.errors import UserError
 
 PIXELS, DRAWN = (".png", ".jpg", ".jpeg", ".webp"), (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp")
@@ -31,7 +32,7 @@ class Drawing:
         refuse_ending(file, DRAWN if self.drawn else PIXELS)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            self.write(file, file.suffix.lower().removeprefix("."))
+            write_whole(file, lambda path: self.write(path, file.suffix.lower().removeprefix(".")))
         except OSError as failure:
             raise UserError(f"cannot write {file}: {failure.strerror or failure}", "name another file") from failure
 

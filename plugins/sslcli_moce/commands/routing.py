@@ -41,9 +41,10 @@ def routing(
     mixture = open_mixture(run, clusters, note=talk)
     layers = diagnose(mixture.backbone)
     if output is not None:
-        from sslcli_moce.figures import routing_figure, write_figure
+        from sslcli.evaluation.drawings import Drawing
+        from sslcli_moce.figures import routing_figure
 
-        write_figure(output, routing_figure(layers))
+        Drawing("Routing", routing_figure(layers)).save(output)
         talk(f"the map is in {output}")
     if json:
         print_json(document_of(mixture.run, mixture.said, mixture.folder, layers) | {"figure": output})

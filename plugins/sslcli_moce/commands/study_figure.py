@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sslcli.evaluation.style import FAINT, INK, canvas
 from sslcli_moce.commands.study_plan import ALL, MOCE, START, A, B
 from sslcli_moce.commands.study_report import MEAN, NAMES
 
@@ -13,28 +14,22 @@ LOOKS = {  # colour and marker; told apart in grey and by most who see colours o
     B: ("#009e73", ">"),
     MOCE: ("#d55e00", "o"),
 }
-INK, FAINT = "#333333", "#e3e3e3"
 APART = 0.13  # between two models, of the distance of two tasks
 WIDE_OF_TASK, TALL = 1.5, 3.4  # inches
 
 
 def study_figure(report: Mapping[str, Any]) -> Any:
     """A matplotlib figure: a panel for each protocol, shares in per cent."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     columns = list(dict.fromkeys(entry["task"] for entry in report["scores"]))
     models = [name for name in LOOKS if any(entry["model"] == name for entry in report["scores"])]
     panels = list(dict.fromkeys(entry["protocol"] for entry in report["scores"]))
     width = max(WIDE_OF_TASK * len(columns) + 1.5, 6.0)
-    figure = Figure(figsize=(width, TALL * len(panels) + 0.6), layout="constrained")
-    FigureCanvasAgg(figure)  # no window, and nothing global
-    places = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for axes, protocol in zip(places, panels):
+    figure, places = canvas(len(panels), height=TALL * len(panels) + 0.6, width=width, squeeze=False)
+    for axes, protocol in zip(places[:, 0], panels):
         own = [entry for entry in report["scores"] if entry["protocol"] == protocol]
         draw_panel(axes, own, columns, models)
         axes.set_title(f"{NAMES[protocol]}, test pictures right", loc="left", fontsize=10, color=INK)
-    handles, labels = places[0].get_legend_handles_labels()
+    handles, labels = places[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(models), frameon=False, fontsize=9)
     return figure
 

@@ -166,13 +166,13 @@ def experts_of(plan: "Plan", tasks: Sequence["StudyTask"]) -> list[dict[str, Any
 def write_report(folder: Path, report: Mapping[str, Any]) -> None:
     """The report as JSON, as a page with its table, and as a figure. Raises RunError when the disk is full."""
     from sslcli.disk import write_whole
+    from sslcli.evaluation.drawings import Drawing
     from sslcli_moce.commands.choices import write_json
     from sslcli_moce.commands.study_figure import study_figure
     from sslcli_moce.commands.study_report import page_of
-    from sslcli_moce.figures import write_figure
 
     try:
-        write_figure(folder / FIGURE, study_figure(report))
+        Drawing("Study", study_figure(report)).save(folder / FIGURE)
         write_whole(folder / PAGE, lambda path: path.write_text(page_of(report), encoding="utf-8"))
         write_json(folder / REPORT, report)
     except OSError as failure:
