@@ -41,6 +41,7 @@ class Options(BaseModel):
 
 Place = Annotated[str, PLACE]  # a file or folder, named from where the command runs; a run keeps its absolute path
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]  # what numpy, torch and scikit-learn all take, with room to count on
 Pair = Annotated[tuple[float, float], Field(strict=False)]
 Triple = Annotated[tuple[float, float, float], Field(strict=False)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
@@ -287,7 +288,7 @@ class Importer(Offer):
 class EvaluationOptions(Options):
     """What every evaluation has."""
 
-    seed: int = 0  # of everything that is drawn: resamples, held-out parts, training
+    seed: Seed = 0  # of everything that is drawn: resamples, held-out parts, training
 
     @classmethod
     def trial_data(cls, folder: Path) -> str:
@@ -312,7 +313,7 @@ class Evaluation(Offer):
 class FigureOptions(Options):
     """What every figure has."""
 
-    seed: int = 0  # of everything that is drawn
+    seed: Seed = 0  # of everything that is drawn
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,13 @@ def in_words(schema: Json, definitions: Json) -> str:
         return array_in_words(schema, definitions)
     kind = WORDS.get(schema.get("type", ""), "anything")
     if "minimum" in schema and "maximum" in schema:
-        return f"{kind} from {schema['minimum']:g} to {schema['maximum']:g}"
-    return ", ".join([kind, *(f"{word} {schema[key]:g}" for key, word in LIMITS if key in schema)])
+        return f"{kind} from {in_full(schema['minimum'])} to {in_full(schema['maximum'])}"
+    return ", ".join([kind, *(f"{word} {in_full(schema[key])}" for key, word in LIMITS if key in schema)])
+
+
+def in_full(limit: float) -> str:
+    """A limit as one would type it: every digit of a whole number, and no `.0`."""
+    return str(int(limit)) if limit == int(limit) else f"{limit:g}"
 
 
 def array_in_words(schema: Json, definitions: Json) -> str:

@@ -42,7 +42,8 @@ def refuse_here(folder: Path) -> None:
 @contextlib.contextmanager
 def folder_beside(folder: Path) -> Iterator[Path]:
     """An empty folder beside `folder`, to be filled and renamed; what has not left it by the end goes."""
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    whole = Path(os.path.abspath(folder))  # `.` has no name of its own
+    unfinished = whole.with_name(f".{whole.name}.{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
         yield unfinished

@@ -11,6 +11,7 @@ class SslcliError(Exception):
     """An error that is shown as `error: message` and `hint: hint`, without a traceback."""
 
     exit_code = FAILED
+    told = False  # by another process, to the same person
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)

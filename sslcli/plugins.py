@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from sslcli.api import Offer
+from sslcli.disk import expand
 from sslcli.errors import UserError, did_you_mean
 from sslcli.offers import Unfit, ask_hooks
 
@@ -93,7 +94,7 @@ def load_registry(files: Sequence[Path] = ()) -> Registry:
 
     A broken installed plugin is a warning on stderr; a broken file is a UserError, for the user named it.
     """
-    return _load(tuple(dict.fromkeys(Path(file).expanduser().resolve() for file in files)), blocked_names())
+    return _load(tuple(dict.fromkeys(expand(file).resolve() for file in files)), blocked_names())
 
 
 @cache

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from sslcli.api import LossOptions, Options, Pair, Share, Value
+from sslcli.api import LossOptions, Options, Pair, Seed, Share, Value
 from sslcli.describe import Option, describe
 
 
@@ -21,6 +21,7 @@ class Example(LossOptions):
     count: Annotated[int, Field(ge=1)] = 3  # how many # of them
     share: Share = 0.5
     rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    seed: Seed = 0
     way: Literal["up", "down"] = "up"
     pair: Pair = (0.0, 1.0)
     inner: Inner | None = None
@@ -40,6 +41,7 @@ def option(name: str) -> Option:
         ("count", "whole number, at least 1"),
         ("share", "number from 0 to 1"),
         ("rate", "number, more than 0, less than 1"),
+        ("seed", "whole number from 0 to 2147483647"),
         ("way", '"up" or "down"'),
         ("pair", "array of 2: number"),
         ("inner", "table"),

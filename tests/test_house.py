@@ -1,8 +1,10 @@
 """The house keeps its promises: every hook, plugin and recipe is tested, described, packaged, and works."""
 
+import ast
 import inspect
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from sslcli.testing.training import stands_in_recipes
 ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.name for path in (ROOT / "plugins").iterdir() if (path / "__init__.py").is_file())
 RECIPES = sorted((ROOT / "recipes").rglob("*.toml"))
+SOURCES = sorted(path for top in ("sslcli", "plugins") for path in (ROOT / top).rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -138,6 +141,23 @@ def test_every_plugin_that_recipes_name_trains_two_steps(plugin: str) -> None:
 def test_every_package_says_that_it_is_typed() -> None:
     packages = [ROOT / "sslcli", *(ROOT / "plugins" / plugin for plugin in PLUGINS)]
     assert [shown(package) for package in packages if not (package / "py.typed").is_file()] == []
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """The calls in a file, by the last word of what is called: `expanduser` of `Path(x).expanduser()`."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func).rpartition(".")[2], node
+
+
+def test_every_path_is_expanded_by_sslcli_disk() -> None:
+    itself = [path for path in SOURCES if any(called == "expanduser" for called, _ in calls(path))]
+    assert set(map(shown, itself)) == {"sslcli/disk.py"}
+
+
+def test_every_error_that_a_person_can_mend_has_a_hint() -> None:
+    told = [(path, call) for path in SOURCES for called, call in calls(path) if called == "UserError"]
+    assert [shown(path) for path, call in told if len(call.args) + len(call.keywords) < 2] == []
 
 
 def test_no_file_of_the_host_or_of_a_plugin_is_a_drawer_for_odds_and_ends() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from sslcli.data.folder import sub_folders
 from sslcli.data.walk import ENDINGS
+from sslcli.disk import expand
 from sslcli.errors import UserError, did_you_mean
 from sslcli_dense.labels import Label, read_label
 
@@ -40,7 +41,7 @@ class Clip:
 
 def open_clips(data: str, split: str, *, last: bool) -> tuple[list[Clip], str]:
     """The videos in a folder, and what they are in words. Raises UserError."""
-    root = Path(data).expanduser()
+    root = expand(data)
     form = next(((root / frames, root / labels) for frames, labels in FORMS if (root / frames).is_dir()), None)
     if form is None:
         raise UserError(f"no folder of videos in {data}" if root.is_dir() else f"no folder {data}", LAYOUT)

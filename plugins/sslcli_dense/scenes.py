@@ -20,6 +20,7 @@ from sslcli.data.masks import found_file, mask_file
 from sslcli.data.pictures import DEFAULT_MEGAPIXELS, BrokenPicture
 from sslcli.data.source import Source
 from sslcli.data.splits import WHOLE, choose, role_of
+from sslcli.disk import expand
 from sslcli.errors import UserError
 from sslcli_dense.labels import Label, read_label
 
@@ -53,7 +54,7 @@ class Scenes:
 
 def open_scenes(data: str, seed: int) -> Scenes:
     """The pictures and labels in a folder. Raises UserError."""
-    root = Path(data).expanduser()
+    root = expand(data)
     labels = next((root / name for name in LABELS if (root / name).is_dir()), None)
     if not root.is_dir() or not (root / "images").is_dir() or labels is None:
         missing = root if not root.is_dir() else root / ("images" if labels else "labels")

@@ -171,7 +171,22 @@ def claim(source: Source, root: Path, method: str, settings: Settings, *, again:
 def other_masks(root: Path, name: str, noted: Mapping[str, Any], manifest: Mapping[str, Any]) -> UserError:
     """The error for a folder with masks that were made otherwise."""
     shown = "data" if name == "fingerprint" else name
-    message = f"{root} holds masks made otherwise: their {shown} were {noted.get(shown)}, now {manifest[shown]}"
     if noted.get(shown) == manifest[shown]:
         message = f"{root} holds masks of {manifest['data']} as it was before: its pictures changed since"
+    elif shown == "options":
+        message = f"{root} holds masks made otherwise: {other_options(noted.get(shown), manifest[shown])}"
+    else:
+        message = f"{root} holds masks made otherwise: their {shown} was {noted.get(shown)}, now {manifest[shown]}"
     return UserError(message, "name another folder, or overwrite them with --again")
+
+
+def other_options(noted: Any, asked: Mapping[str, Any]) -> str:
+    """Which options differ, as they are typed: `--side was 256, now 128`."""
+    former = noted if isinstance(noted, Mapping) else {}
+    pairs = {name: (former.get(name), value) for name, value in asked.items() if former.get(name) != value}
+    return "; ".join(f"--{name} was {in_words(was)}, now {in_words(now)}" for name, (was, now) in pairs.items())
+
+
+def in_words(value: float | None) -> str:
+    """The value of an option, or that it was left out."""
+    return "left out" if value is None else f"{value:g}"

@@ -12,6 +12,7 @@ app or such a function.
 * Tests call `run(["recipe", "list"])`, which returns the exit code, and read what `capsys` caught.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -25,6 +26,7 @@ from sslcli import __version__
 from sslcli.cli.commands import CommandGroup
 from sslcli.errors import DONE, FAILED, INTERRUPTED, USER_CAN_MEND, SslcliError
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UsageProblem: Any = typer.BadParameter.__mro__[2]  # ClickException: typer exports none of the classes between
 
 app = typer.Typer(
@@ -60,7 +62,14 @@ def sslcli(
 
 def main() -> None:
     """Entry point of the program."""
+    open_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def open_streams() -> None:
+    """Put something in the place of streams that the caller has closed, as in `>&-`: what is said there is lost."""
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -70,13 +79,15 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else DONE
     except SslcliError as error:
-        return tell_error(error.message, error.hint, error.exit_code)
+        return error.exit_code if error.told else tell_error(error.message, error.hint, error.exit_code)
     except UsageProblem as problem:
         return tell_usage(problem)
     except (KeyboardInterrupt, typer.Abort):
         return tell_error("interrupted", "", INTERRUPTED)
     except BrokenPipeError:
         return close_quietly()
+    except OSError as failure:
+        return tell_full_output(failure) if failure.errno in NO_ROOM and failure.filename is None else tell_bug()
     except Exception:
         return tell_bug()
 
@@ -104,6 +115,12 @@ def close_quietly() -> int:
     """The reader of our output has gone: leave nothing to be flushed at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED
+
+
+def tell_full_output(failure: OSError) -> int:
+    """What is written to stdout found no room; an error at a file would name it."""
+    close_quietly()
+    return tell_error(f"cannot write the output: {failure.strerror}", "make room, or send it elsewhere", FAILED)
 
 
 def tell_bug() -> int:

@@ -57,7 +57,7 @@ class CommandGroup(TyperGroup):
         """The part of `--help` that lists the commands, without importing one."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
-        offered = [(name, f"From {packages_of(points)}.") for name, points in plugin_commands().items()]
+        offered = [(name, line_of(points)) for name, points in plugin_commands().items()]
         if offered:
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(offered)
@@ -71,6 +71,14 @@ def plugin_commands() -> dict[str, list[EntryPoint]]:
         if point.name not in hidden:
             offered.setdefault(point.name, []).append(point)
     return offered
+
+
+def line_of(points: list[EntryPoint]) -> str:
+    """What a command of plugins does, as its source says; else the packages that it comes from."""
+    from sslcli.cli.help_lines import help_line
+
+    said = help_line(points[0]) if len(points) == 1 else ""
+    return said or f"From {packages_of(points)}."
 
 
 def packages_of(points: Iterable[EntryPoint]) -> str:

@@ -81,7 +81,7 @@ def baselines_of(offer: "Evaluation", trial: "Trial") -> "list[Trial]":
 
     sets = trial.sets or (sets_of(trial.recipe),)
     begun = [f"random:{trial.run}"] if trial.folder is not None else []
-    pixels = ["pixels"] if offer.needs == "vectors" else []
+    pixels = ["pixels"] if offer.needs == "vectors" and trial.run != "pixels" else []
     return [replace(trial, run=run, sets=sets, beside=trial) for run in (*begun, *pixels)]
 
 

@@ -8,6 +8,7 @@ import typer
 from sslcli.cli.arguments import AsJson
 from sslcli.cli.offered import RUN
 from sslcli.cli.output import print_json, talk
+from sslcli.disk import expand
 from sslcli.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,13 +56,17 @@ def report(
 
 def place(run: str, output: Path | None) -> Path:
     """Where the page is written; beside anything but a run it must be said. Raises UserError."""
-    folder = Path(run).expanduser()
+    folder = expand(run)
     if output is None and not (folder / "recipe.toml").is_file():
-        what = "is no run" if folder.exists() or ":" in run or run == "pixels" else "is not there"
-        raise UserError(f"{run} {what}, so the file must be named", "add -o FILE.html")
+        if not (folder.exists() or ":" in run or run == "pixels"):
+            from sslcli.evaluation.opening import not_found
+
+            raise not_found(run, folder)
+        raise UserError(f"{run} is no run, so the file must be named", "add -o FILE.html")
     file = output or folder / FILE
     if file.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"{file} does not end in .html", f"name it {file.with_suffix('.html')}")
+        ended = file.with_suffix(".html") if file.stem.strip(".") else file / FILE
+        raise UserError(f"{file} does not end in .html", f"name it {ended}")
     return file
 
 

@@ -6,6 +6,7 @@ from glob import glob
 from pathlib import Path
 
 from sslcli.data.splits import WHOLE, divided, role_of
+from sslcli.disk import expand
 from sslcli.errors import UserError
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -13,7 +14,7 @@ RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 def files_of(pattern: str, spec: str) -> list[Path]:
     """The files that a pattern names, sorted. Raises UserError."""
-    parts = expanded(os.path.expanduser(pattern))
+    parts = expanded(str(expand(pattern)))
     found = {Path(name) for part in parts for name in ([part] if os.path.isfile(part) else glob(part, recursive=True))}
     files = sorted(file.absolute() for file in found if file.is_file())
     if not files:
@@ -36,7 +37,7 @@ def expanded(pattern: str) -> list[str]:
 
 def nearest(pattern: str) -> str:
     """The last folder on the way to a pattern that exists, and what there is in it."""
-    folder = Path(pattern).expanduser().absolute().parent
+    folder = expand(pattern).absolute().parent
     while not folder.is_dir():
         folder = folder.parent
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))[:5]

@@ -14,6 +14,7 @@ from sslcli.data.pictures import printable, read_picture
 from sslcli.data.source import Splits
 from sslcli.data.splits import WHOLE, divided, role_of
 from sslcli.data.walk import Index, Walk, entries_of, index_of
+from sslcli.disk import expand
 from sslcli.errors import UserError
 
 HINTS = {  # what a folder without pictures may hold instead
@@ -90,7 +91,7 @@ def in_classes(count: int) -> str:
 
 def folder_splits(spec: str, *, max_megapixels: float) -> Splits:
     """The splits of a folder: its train/ and test|val|valid|validation/ folders, or all of it. Raises UserError."""
-    root = Path(spec).expanduser().absolute()
+    root = expand(spec).absolute()
     parts = {path.name: path for path in sub_folders(root)}
     roles = {name: role for name in parts if (role := role_of(name))}
     if not (divided(roles.values()) or (len(parts) == 1 and "train" in roles.values())):

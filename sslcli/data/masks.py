@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pyarrow import parquet
 
 from sslcli import __version__
@@ -23,7 +23,7 @@ from sslcli.data.fingerprint import ends_of, fingerprint, spread
 from sslcli.data.openers import DEMO
 from sslcli.data.pictures import printable
 from sslcli.data.source import Source
-from sslcli.disk import write_whole
+from sslcli.disk import expand, write_whole
 from sslcli.errors import UserError
 
 Mask = NDArray[np.bool_]  # [H, W], true on the object
@@ -72,8 +72,10 @@ def decode_mask(data: bytes, name: str) -> Mask:
     try:
         with Image.open(BytesIO(data)) as picture:
             return np.asarray(picture.convert("L")) > 127
+    except UnidentifiedImageError:  # which names an object in memory
+        raise BrokenMask(name, "not a picture of a known format") from None
     except Exception as error:  # damaged files make decoders raise almost anything
-        raise BrokenMask(name, "not a picture of a known format" if not str(error) else str(error)) from None
+        raise BrokenMask(name, str(error) or type(error).__name__) from None
 
 
 class Masks(Protocol):
@@ -95,7 +97,7 @@ class MaskFolder:
     """The masks below a folder, of the pictures of a source by their keys."""
 
     def __init__(self, spec: str, source: Source) -> None:
-        self.root, self.source = Path(spec).expanduser().absolute(), source
+        self.root, self.source = expand(spec).absolute(), source
         looked_at = spread(len(source), LOOKED_AT)
         found = [file for index in looked_at if (file := found_file(self.root, source.key(index)))]
         if not found:
@@ -147,7 +149,7 @@ def open_masks(spec: str, source: Source) -> Masks:
     """The masks that a recipe names by `data.masks`: a folder, or `demo`. Raises UserError."""
     if spec == "demo":
         return MaskTable(spec, DEMO / "masks.parquet") if source.spec == "demo@train" else NoMasks(spec, source)
-    root = Path(spec).expanduser()
+    root = expand(spec)
     if not root.is_dir():
         raise UserError(f"no folder of masks {spec} (data.masks)", MAKE)
     refuse_other_rows(root, source)

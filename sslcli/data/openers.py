@@ -14,6 +14,7 @@ from sslcli.data.fingerprint import fingerprint_of_files
 from sslcli.data.source import Splits
 from sslcli.data.splits import WHOLE
 from sslcli.data.tables import TableSource
+from sslcli.disk import expand
 from sslcli.errors import UserError
 
 DEMO = Path(__file__).parent / "demo"
@@ -53,13 +54,13 @@ def open_files(builder: str, files: list[Path], spec: str, max_megapixels: float
 def open_table(spec: str, table: datasets.Dataset, fingerprint: str, max_megapixels: float) -> TableSource:
     """The pictures of a table that is not empty. Raises UserError."""
     if not len(table):
-        raise UserError(f"no pictures in {spec}: it has no rows")
+        raise UserError(f"no pictures in {spec}: it has no rows", "name other files, or another @split")
     return TableSource(spec, table, fingerprint, max_megapixels=max_megapixels)
 
 
 def disk_splits(path: str, spec: str, *, max_megapixels: float) -> Splits:
     """`disk:PATH`: what `save_to_disk` wrote, with or without splits."""
-    folder = Path(path).expanduser().absolute()
+    folder = expand(path).absolute()
     if not folder.exists():
         raise UserError(f"no folder {path}, in {spec}", "disk: names a folder that datasets' save_to_disk wrote")
     with told(spec, "disk: names a folder that datasets' save_to_disk wrote"):
@@ -68,7 +69,7 @@ def disk_splits(path: str, spec: str, *, max_megapixels: float) -> Splits:
 
 def hub_splits(name: str, spec: str, *, max_megapixels: float) -> Splits:
     """`hf:NAME[:config]`: a set of the Hugging Face Hub, or a folder here that is laid out like one."""
-    folder, config = Path(name).expanduser(), ""
+    folder, config = expand(name), ""
     if folder.exists():
         name = str(folder)
     elif name.startswith((".", "/", "~")):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sslcli.data.masks import Mask, Masks
 from sslcli.data.source import Source
 from sslcli.data.subset import Subset
-from sslcli.disk import write_whole
+from sslcli.disk import expand, write_whole
 from sslcli.errors import UserError, did_you_mean
 from sslcli.recipe.catalogue import list_parts
 
@@ -33,7 +33,7 @@ Indices = NDArray[np.int64]
 class Misfit(Exception):
     """Why a part is no part of a set, and what to do about it."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.message, self.hint = message, hint
 
@@ -54,7 +54,7 @@ def open_part(reference: str, source: Source) -> Subset:
 
 def find_part(reference: str) -> Path:
     """The file of a part: `reference` is a path, or the name of one that ships. Raises UserError."""
-    path = Path(reference).expanduser()
+    path = expand(reference)
     shipped = list_parts()
     found = path if path.is_file() else shipped.get(reference.removesuffix(".json"))
     if found is not None:
@@ -67,7 +67,7 @@ def find_part(reference: str) -> Path:
 
 def absolute_part(reference: str) -> str:
     """The same part for whoever stands in another folder."""
-    path = Path(reference).expanduser()
+    path = expand(reference)
     return str(path.absolute()) if path.is_file() else reference
 
 
@@ -76,7 +76,7 @@ def read_part(path: Path) -> dict[str, Any]:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise Misfit(f"cannot be read: {error.strerror or error}") from None
+        raise Misfit(f"cannot be read: {error.strerror or error}", "name a file that you may read") from None
     except ValueError as error:
         raise Misfit(f"is not JSON: {error}", FORM) from None
     forms = [form for form in WITH if isinstance(said, dict) and form in said]
@@ -122,11 +122,12 @@ def rows_of(said: Mapping[str, Any], source: Source) -> Indices:
 
 def places(numbers: Sequence[Any], count: int, key: str, word: str, of: str) -> Indices:
     """Whole numbers below `count`, sorted, each once. Raises Misfit."""
+    those = f"go from 0 to {count - 1}"
     for number in numbers:
         if not isinstance(number, int):
-            raise Misfit(f"'{key}' holds '{number}', which is no {word} number")
+            raise Misfit(f"'{key}' holds '{number}', which is no {word} number", f"{word} numbers {those}")
         if not 0 <= number < count:
-            raise Misfit(f"there is no {word} {number}: {count} {of}, counted from 0")
+            raise Misfit(f"there is no {word} {number}: {count} {of}, counted from 0", f"{word} numbers {those}")
     return np.unique(np.array(numbers, dtype=np.int64))
 
 

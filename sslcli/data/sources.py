@@ -13,6 +13,7 @@ from sslcli.data.pictures import DEFAULT_MEGAPIXELS
 from sslcli.data.source import Source, Splits
 from sslcli.data.splits import choose
 from sslcli.data.walk import ENDINGS
+from sslcli.disk import expand
 from sslcli.errors import UserError, did_you_mean
 
 __all__ = ["Source", "Splits", "absolute", "open_source", "split_named", "splits_of"]
@@ -42,7 +43,7 @@ def open_source(spec: str, split: str = "train", *, max_megapixels: float = DEFA
 def split_named(spec: str) -> tuple[str, str]:
     """A SPEC without its `@split`, and that split, or nothing; an existing folder may have an @ in its name."""
     found = re.fullmatch(r"(.+)@([\w.:+%\[\]-]+)", spec)
-    if not found or Path(spec).expanduser().exists():
+    if not found or expand(spec).exists():
         return spec, ""
     return found[1], found[2]
 
@@ -56,7 +57,7 @@ def splits_of(spec: str, *, max_megapixels: float = DEFAULT_MEGAPIXELS) -> Split
         if not rest:
             raise UserError(f"nothing follows the colon in the data '{spec}'", f"such as {scheme}:PATH")
         return SCHEMES[scheme](rest, spec, max_megapixels=max_megapixels)
-    if not spec or not Path(spec).expanduser().is_dir():
+    if not spec or not expand(spec).is_dir():
         raise no_folder(spec)
     return folder_splits(spec, max_megapixels=max_megapixels)
 
@@ -70,16 +71,16 @@ def absolute(spec: str) -> str:
     if not spec or spec == "demo":
         return spec
     if not (colon and scheme in SCHEMES):
-        return str(Path(spec).expanduser().absolute())
-    on_disk = scheme != "hf" or Path(rest).expanduser().exists()
-    return f"{scheme}:{Path(rest).expanduser().absolute()}" if on_disk else spec
+        return str(expand(spec).absolute())
+    on_disk = scheme != "hf" or expand(rest).exists()
+    return f"{scheme}:{expand(rest).absolute()}" if on_disk else spec
 
 
 def no_folder(spec: str) -> UserError:
     """What is wrong with a SPEC that has no known scheme and is no folder."""
     if not spec:
         return UserError("no data are named", KINDS)
-    path = Path(spec).expanduser()
+    path = expand(spec)
     if path.exists():
         return UserError(f"{spec} is a file, not a folder of pictures", file_hint(path, spec))
     scheme, colon, _ = spec.partition(":")

@@ -80,7 +80,8 @@ def entries_of(folder: bytes) -> tuple[list[os.DirEntry[bytes]], Place]:
         at = os.stat(folder)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UserError(f"cannot read the folder {os.fsdecode(folder)}: {reason}") from error
+        hint = "name a folder whose folders you may all read"
+        raise UserError(f"cannot read the folder {os.fsdecode(folder)}: {reason}", hint) from error
     return entries, (at.st_dev, at.st_ino)
 
 

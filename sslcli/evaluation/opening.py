@@ -42,9 +42,11 @@ def open_subject(
 
     `overrides` are put over the recipe that the backbone is built by, such as `routing.clusters="elsewhere"`.
     """
-    form, _, name = run.partition(":")
+    form, colon, name = run.partition(":")
     if run == "pixels":
         return pixels(run)
+    if colon and form in ("timm", "random") and not name:
+        raise UserError(f"nothing follows the colon in '{run}'", FORMS)
     if form == "timm":
         return of_timm(run, name, pool)
     if form == "random":
@@ -82,6 +84,8 @@ def of_folder(run: str, folder: Path, pool: Pool, note: Note, overrides: Sequenc
     """A run, a checkpoint of one, or any folder with a saved backbone."""
     if (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file():
         return of_weights(run, folder / WEIGHTS, pool, overrides)
+    if (folder / MODEL).is_file() and (folder / CONFIG).is_file():  # as `sslcli export --to timm` writes it
+        return of_weights(run, folder / MODEL, pool, overrides)
     if (folder / MODEL).is_file():
         return of_checkpoint(run, folder, pool, overrides)
     if (folder / RECIPE).is_file():

@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from sslcli.disk import expand
 from sslcli.errors import UserError, did_you_mean
 
 WEIGHTS = "backbone.safetensors"
@@ -38,8 +40,8 @@ def load_state(reference: str | Path) -> State:
     text = str(reference)
     if text.startswith("timm:"):
         return State(timm_tensors(text.removeprefix("timm:")), text)
-    name, part = (text, "") if Path(text).exists() else text.partition("#")[::2]
-    path = weights_file(Path(name))
+    name, part = (text, "") if expand(text).exists() else text.partition("#")[::2]
+    path = weights_file(expand(name))
     document = read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
     tensors, trail = unwrap(document, part, path)
     return State(tensors, f"{path}{trail}")
@@ -77,15 +79,15 @@ def read_pickle(path: Path) -> Any:
     if path.suffix not in PICKLES:
         raise UserError(f"{path} is no weights file", f"known endings: .safetensors, {', '.join(PICKLES)}")
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of pickles that are not its own, before it refuses them
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError:
         hint = "if you trust it, open it elsewhere and save its state dict alone, best as .safetensors"
         raise UserError(f"{path} is damaged, or holds Python objects that could run code", hint) from None
     except Exception as failure:  # a damaged pickle may fail in any way: IndexError, KeyError, struct.error, ...
-        raise UserError(
-            f"{path} cannot be read: {first_line(failure)}", "the file is damaged, or no torch file"
-        ) from None
+        said = f"{type(failure).__name__}: {first_line(failure)}" if path.stat().st_size else "it is empty"
+        raise UserError(f"{path} cannot be read: {said}", "the file is damaged, or no torch file") from None
 
 
 def unwrap(document: Any, part: str, path: Path) -> tuple[dict[str, Tensor], str]:

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import sslcli
+from sslcli.disk import expand
 from sslcli.errors import UserError, did_you_mean
 
 
@@ -49,7 +50,7 @@ def find_recipe(reference: str | Path) -> Path:
 
     Raises UserError when it is neither.
     """
-    path = Path(reference).expanduser()
+    path = expand(reference)
     if path.is_file():
         return path
     named = in_catalogue(str(reference))

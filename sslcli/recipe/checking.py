@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from sslcli import __version__
 from sslcli.api import Augmentation, Offer, Options
+from sslcli.disk import expand
 from sslcli.errors import UserError, did_you_mean
 from sslcli.plugins import Registry, load_registry
 from sslcli.recipe.keys import KeyPath, dotted
@@ -124,7 +125,7 @@ def check_plugin_files(parts: Parts, given: tuple[Path, ...]) -> tuple[str, ...]
         elif not Path(file).is_file():
             parts.wrong(("plugins", place), f"is not a file: '{file}'", "paths are taken from the recipe's folder")
     files = [Path(file) for file in said if isinstance(file, str)]
-    return tuple(dict.fromkeys(str(file.expanduser().resolve()) for file in (*files, *given)))
+    return tuple(dict.fromkeys(str(expand(file).resolve()) for file in (*files, *given)))
 
 
 def check_table(parts: Parts, name: str, model: type[Options]) -> None:

@@ -115,14 +115,17 @@ def check_abilities(parts: Parts, asking: Choice, needs: Iterable[str], path: Ke
 
 
 def check_training(parts: Parts) -> None:
-    """The numbers of `[train]` and `[optimizer]` go together."""
+    """What `[train]` and `[optimizer]` say goes together, and with `init`."""
     train, optimizer = parts.table("train", Train), parts.table("optimizer", Optimizer)
     if train and train.batch_size % train.accumulation:
         message = f"must be divisible by train.accumulation, {train.accumulation}; {train.batch_size} is not"
         parts.wrong(("train", "batch_size"), message)
+    if train and train.init_losses and not parts.init:
+        hint = "let init name a run of sslcli or one of its checkpoints, or leave it out"
+        parts.wrong(("train", "init_losses"), "needs init, which names nothing", hint)
     if train and optimizer and optimizer.warmup_epochs > train.epochs:
         message = f"must be at most train.epochs, {train.epochs:g}, not {optimizer.warmup_epochs:g}"
-        parts.wrong(("optimizer", "warmup_epochs"), message, "shorten the warm-up, or train for longer")
+        parts.wrong(("optimizer", "warmup_epochs"), message, "shorten the warm-up (0: none), or train for longer")
 
 
 def check_schedules(parts: Parts) -> None:

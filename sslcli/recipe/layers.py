@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sslcli.disk import expand
 from sslcli.errors import UserError
 from sslcli.recipe.catalogue import catalogue_folder, find_recipe, in_catalogue
 from sslcli.recipe.keys import KeyPath
@@ -132,7 +133,7 @@ def extended(chain: list[tuple[Mapping[str, Any], Origin, Path]]) -> tuple[Mappi
 
 def find_base(reference: str, path: Path) -> Path:
     """What a recipe at `path` means by `extends`: a file beside it, or a recipe of the catalogue."""
-    beside = Path(os.path.normpath(path.parent.resolve() / Path(reference).expanduser()))
+    beside = Path(os.path.normpath(path.parent.resolve() / expand(reference)))
     if beside.is_file():
         return beside
     return in_catalogue(reference) or find_recipe(beside if reference.endswith(".toml") else reference)
@@ -144,7 +145,7 @@ def read_toml(path: Path, rank: int) -> tuple[str, dict[str, Any]]:
         text = path.read_bytes().decode("utf-8")
         return text, tomllib.loads(text)
     except OSError as error:
-        raise UserError(f"cannot read '{path}': {error.strerror}") from None
+        raise UserError(f"cannot read '{path}': {error.strerror}", "name a file that you may read") from None
     except UnicodeDecodeError:
         raise UserError(f"'{path}' is not text in UTF-8", "is it a recipe? save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
@@ -165,7 +166,7 @@ def with_absolute_plugins(data: Mapping[str, Any], path: Path) -> Mapping[str, A
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         return data
     folder = path.parent.resolve()
-    return {**data, "plugins": [str(Path(os.path.normpath(folder / Path(file).expanduser()))) for file in files]}
+    return {**data, "plugins": [str(Path(os.path.normpath(folder / expand(file)))) for file in files]}
 
 
 def shown(path: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tomli_w
 
+from sslcli.disk import expand
 from sslcli.errors import UserError
 from sslcli.recipe.layers import name_for
 from sslcli.recipe.loading import load_recipe, recipe_from_document
@@ -55,7 +56,7 @@ def start_recipe(path: Path, data: str, base: str) -> Recipe:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise UserError(f"cannot write '{path}': {error.strerror}") from None
+        raise UserError(f"cannot write '{path}': {error.strerror}", "name a file in a folder of yours") from None
     return recipe
 
 
@@ -88,7 +89,7 @@ def line(**said: str | float) -> str:
 
 def spec_of(data: str) -> str:
     """A data SPEC that means the same from everywhere: folders by their absolute paths."""
-    folder = Path(data).expanduser()
+    folder = expand(data)
     if folder.is_dir():
         return str(folder.resolve())
     if data == "demo" or ":" in data:
@@ -98,6 +99,6 @@ def spec_of(data: str) -> str:
 
 def extends_of(base: str, path: Path) -> str:
     """How a recipe at a path names its base: as it is called, or relative to the recipe's folder when it is a file."""
-    if not Path(base).expanduser().is_file():
+    if not expand(base).is_file():
         return base
-    return Path(os.path.relpath(Path(base).expanduser().resolve(), path.parent.resolve())).as_posix()
+    return Path(os.path.relpath(expand(base).resolve(), path.parent.resolve())).as_posix()

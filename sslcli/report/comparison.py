@@ -8,9 +8,9 @@ import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from sslcli.disk import expand
 from sslcli.errors import UserError
 from sslcli.evaluation.opening import document_at
 from sslcli.report import notes
@@ -72,7 +72,7 @@ class Table:
 
 def read_run(run: str) -> Compared:
     """A run to compare. Raises UserError where RUN is no folder of one."""
-    folder = Path(run).expanduser()
+    folder = expand(run)
     if not (folder / RECIPE).is_file():
         raise UserError(
             f"{run} is no run: only runs keep their evaluations", f"name folders that hold a {RECIPE}, as in runs/mine"
@@ -108,7 +108,8 @@ def settings_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def table_of(documents: Mapping[str, Mapping[str, Any]], runs: Sequence[Compared]) -> Table:
     """The numbers of all runs that were judged alike."""
-    first = next(iter(documents.values()))
+    judged, first = next(iter(documents.items()))
+    recipe = next(run.recipe for run in runs if run.run == judged)
     table = Table(str(first["protocol"]), str(first.get("data", "")), settings_of(first))
     table.columns = list(columns_of(documents.values()))
     numbers = {run: [value_at(document, column) for column in table.columns] for run, document in documents.items()}
@@ -117,7 +118,9 @@ def table_of(documents: Mapping[str, Mapping[str, Any]], runs: Sequence[Compared
     for run in runs:
         table.rows[run.run] = list(placed.get(run.run, [None] * len(table.columns)))
         if run.run not in placed:
-            table.commands[run.run] = command_for(run.run, first)
+            table.commands[run.run] = shlex.join(
+                [*command_for(run.run, first), *same_pictures(first, recipe, run.recipe)]
+            )
     return table
 
 
@@ -169,15 +172,33 @@ def ranks(values: Sequence[Value | None], column: Column) -> Iterator[Value | No
             yield Value(one.value, one.interval, tops, not tops and one.interval[1] >= best.interval[0])
 
 
-def command_for(run: str, document: Mapping[str, Any]) -> str:
-    """The command that made an evaluation, for another run."""
+def command_for(run: str, document: Mapping[str, Any]) -> list[str]:
+    """The words of the command that made an evaluation, for another run."""
     try:
         words = shlex.split(str(document.get("command", "")))
     except ValueError:
         words = []
     if document.get("run") not in words[3:]:  # behind `sslcli eval NAME`, whose NAME a run may share
-        return shlex.join(["sslcli", "eval", str(document["protocol"]).split(",")[0], run])
-    return shlex.join([*words[:3], *(run if word == document["run"] else word for word in words[3:])])
+        return ["sslcli", "eval", str(document["protocol"]).split(",")[0], run]
+    return [*words[:3], *(run if word == document["run"] else word for word in words[3:])]
+
+
+def same_pictures(document: Mapping[str, Any], judged: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The flags that another run needs to be judged on these pictures; none where they are said, or are its own too."""
+    if any(word.startswith(("--data", "--train", "--test")) for word in str(document.get("command", "")).split()):
+        return []
+    own = own_pictures(judged, str(document.get("data", "")))
+    return [] if own == own_pictures(other, str(document.get("data", ""))) else own
+
+
+def own_pictures(recipe: Mapping[str, Any], said: str) -> list[str]:
+    """The flags for the pictures of a recipe, those of its probe or of its training, that an evaluation tells of."""
+    probe, data = recipe.get("probe", {}), recipe.get("data", {})
+    apart = {"--train": probe.get("train"), "--test": probe.get("test")}
+    for flags in ({"--data": probe.get("data")}, apart, {"--data": data.get("train")}):
+        if all(spec and str(spec) in said for spec in flags.values()):
+            return [word for flag, spec in flags.items() for word in (flag, str(spec))]
+    return []
 
 
 def differences(runs: Sequence[Compared]) -> dict[str, list[Any]]:

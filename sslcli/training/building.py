@@ -162,7 +162,10 @@ def build_loss(choice: Choice, context: Context) -> nn.Module:
     """A loss, refused when it is no module."""
     loss = build(choice, context)
     if not isinstance(loss, nn.Module):
-        raise UserError(f"the loss {choice.name!r} is a {type(loss).__name__}, not a torch.nn.Module")
+        raise UserError(
+            f"the loss {choice.name!r} is a {type(loss).__name__}, not a torch.nn.Module",
+            "let its class derive from torch.nn.Module",
+        )
     return loss
 
 

@@ -23,6 +23,7 @@ def on_main(accelerator: Accelerator, work: Callable[[], T]) -> T | None:
     if failure is not None:
         raise failure
     if told[0] is not None:
+        told[0].told = True
         raise told[0]
     return result
 

@@ -18,7 +18,7 @@ from typing import Any
 from sslcli.api import Options
 from sslcli.data.part import absolute_part
 from sslcli.data.sources import absolute
-from sslcli.disk import folder_beside, write_whole
+from sslcli.disk import expand, folder_beside, refuse_here, write_whole
 from sslcli.errors import UserError
 from sslcli.recipe.tables import Recipe
 
@@ -63,6 +63,7 @@ def refuse_taken(folder: Path) -> None:
             if (folder / RECIPE).exists() and not origin_of(folder)
             else "name another folder with --output",
         )
+    refuse_here(folder)
 
 
 def placed(recipe: Recipe) -> dict[str, Any]:
@@ -70,14 +71,20 @@ def placed(recipe: Recipe) -> dict[str, Any]:
     result = deepcopy(dict(recipe.document))
     for choice in recipe.choices():
         table_at(result, choice.path).update(absolute_places(choice.options))
-    if Path(result.get("init", "")).exists() and result.get("init"):
-        result["init"] = str(Path(result["init"]).absolute())
+    if result.get("init"):
+        result["init"] = absolute_init(result["init"])
     for table, keys in {"data": ("train", "masks"), "probe": ("data", "train", "test")}.items():
         if table in result:
             result[table] = {name: absolute(value) if name in keys else value for name, value in result[table].items()}
     if result.get("data", {}).get("part"):
         result["data"] |= {"part": absolute_part(result["data"]["part"])}
     return result
+
+
+def absolute_init(init: str) -> str:
+    """The same beginning for whoever stands in another folder: RUN, FILE or FILE#part; timm:NAME as it is."""
+    name, mark, part = (init, "", "") if expand(init).exists() else init.partition("#")
+    return f"{expand(name).absolute()}{mark}{part}" if expand(name).exists() else init
 
 
 def table_at(document: Any, path: str) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def table_at(document: Any, path: str) -> dict[str, Any]:
 def absolute_places(options: Options) -> dict[str, str]:
     """The options of a plugin that name files or folders (`api.Place`), as absolute paths."""
     named = {name: getattr(options, name) for name in type(options).places()}
-    return {name: str(Path(value).expanduser().absolute()) for name, value in named.items() if value}
+    return {name: str(expand(value).absolute()) for name, value in named.items() if value}
 
 
 def existing(folder: Path) -> Path:

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from sslcli.data.sampler import BatchPlan
 from sslcli.data.source import Source
 from sslcli.data.sources import open_source
 from sslcli.data.subset import Subset
+from sslcli.disk import expand
 from sslcli.errors import UserError, did_you_mean
 from sslcli.nn.batchnorm import synchronise_batch_norm
 from sslcli.nn.experts import perturb_experts
@@ -75,7 +75,7 @@ class Session:
             perturb_experts(backbone, self.recipe.routing.options.perturbation, self.context.seed)
         pretraining = build_pretraining(self.recipe, self.context, backbone)
         if self.recipe.init and init and self.recipe.train.init_losses:
-            self.report.note(load_losses(pretraining, Path(self.recipe.init), self.warn))
+            self.report.note(load_losses(pretraining, expand(self.recipe.init), self.warn))
         if self.accelerator.num_processes > 1:
             synchronise_batch_norm(pretraining)
         if self.recipe.train.compile:

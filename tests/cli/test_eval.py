@@ -102,6 +102,11 @@ def test_baselines_are_the_random_start_and_the_pixels_on_the_same_pictures(
     assert {baseline["data"] for baseline in report["baselines"]} == {report["data"]}
 
 
+def test_pixels_are_no_baseline_of_themselves(picture_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["eval", "knn", "pixels", "--data", str(picture_folder), "--k", "1", "--baselines", "--json"]) == 0
+    assert "baselines" not in json.loads(capsys.readouterr().out)
+
+
 def test_a_baseline_that_cannot_be_judged_alike_costs_the_run_nothing(
     tmp_path: Path, tiny_recipe: Callable[..., Path], picture_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +153,8 @@ def test_a_training_and_a_test_set_can_be_named_apart(picture_folder: Path, caps
         (["pixels", "--data", "demo", "--train", "demo"], "what to judge on is not clear"),
         (["pixels", "--data", "demo", "--temperature", "0"], "--temperature 0: must be more than 0, not 0"),
         (["pixels", "--data", "demo", "--pool", "max"], "max"),
+        (["pixels", "--data", "demo", "--seed", "-1"], "--seed -1: must be at least 0, not -1"),
+        (["pixels", "--data", "demo", "--seed", "4294967296"], "--seed 4294967296: must be at most 2147483647"),
         (["pixels", "--data", "demo", "--data", "demo"], "one --data is taken, not 2"),
         (["runs/none", "--data", "demo"], "there is no runs/none"),
         (["pixels", "--data", "parquet:nothing/*.parquet"], "nothing/*.parquet"),

@@ -44,13 +44,14 @@ def test_json_is_one_object_and_the_weights_are_judged_like_a_run(
     data = json.loads(capsys.readouterr().out)
     assert (data["network"], data["matched"], data["tensors"]) == ("student", 30, 30)
     assert data["command"] == "sslcli export run --to timm --network student -o out"
-    assert run(["export", "out/model.safetensors", "--to", "safetensors", "-o", "plain"]) == 0
+    for name, plain in (("out/model.safetensors", "plain"), ("out", "again")):
+        assert run(["export", name, "--to", "safetensors", "-o", plain]) == 0
     results = []
-    for name in (trained, "out/model.safetensors"):
+    for name in (trained, "out/model.safetensors", "out"):
         capsys.readouterr()
         assert run(["eval", "knn", name, "--data", str(picture_folder), "--k", "5", "--json"]) == 0
         results.append(json.loads(capsys.readouterr().out)["results"])
-    assert results[0] == results[1]
+    assert results[0] == results[1] == results[2]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def test_json_is_one_object_and_the_weights_are_judged_like_a_run(
         (["run"], "what to write is not said", "--to timm, hf, onnx, safetensors: such as '--to timm'"),
         (["run", "--to", "timm"], "where to write is not said", "such as '-o mine-timm'"),
         (["run", "--to", "onnx", "-o", "a.onnx"], "a.onnx is named like a file", "such as '-o a'"),
+        (["run", "--to", "timm", "-o", "."], "'.' is the folder you are in", "name a folder to be made"),
         (["run", "--to", "timm", "-o", "out"], "there is no run", "RUN is a run, a checkpoint"),
         (["pixels", "--to", "timm", "-o", "out"], "pixels has no backbone", "name a run"),
     ],

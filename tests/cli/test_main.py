@@ -1,10 +1,12 @@
 """The top of the command line: what is listed, what is loaded, and how errors are told."""
 
+import errno
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +19,7 @@ from sslcli.offers import KINDS
 
 HEAVY = {"torch", "accelerate", "pydantic", "datasets", "timm", "numpy", "PIL", "pluggy", "rich"}
 Say = Callable[..., None]
+Captured = pytest.CaptureFixture[str]
 
 
 def modules_after(*arguments: str) -> set[str]:
@@ -54,7 +57,8 @@ def test_help_and_version_load_nothing_heavy_and_no_plugin(arguments: list[str])
     loaded = modules_after(*arguments)
     assert HEAVY.isdisjoint(loaded)
     assert not [name for name in loaded if name.startswith("sslcli_")]
-    assert not [name for name in loaded if name.startswith("sslcli.cli.") and name != "sslcli.cli.commands"]
+    listing = {"sslcli.cli.commands", "sslcli.cli.help_lines"}
+    assert not [name for name in loaded - listing if name.startswith("sslcli.cli.")]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +160,24 @@ def test_an_interruption_is_told_and_exits_with_130(command: Say, capsys: pytest
     assert capsys.readouterr().err == "error: interrupted\n"
 
 
+def test_a_full_disk_behind_stdout_is_no_bug(command: Say, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bench() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    command(bench)
+    monkeypatch.setattr("sslcli.cli.close_quietly", lambda: 1)
+    assert run(["bench"]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == "error: cannot write the output: No space left on device"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_command_whose_streams_are_closed_does_its_work(closed: str) -> None:
+    done = subprocess.run(
+        f'"{sys.executable}" -m sslcli plugins list {closed}', shell=True, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_reader_that_goes_away_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -178,6 +200,34 @@ def test_a_command_of_a_package_is_listed_and_run(
     assert run(["--help"]) == 0
     assert run(["strange", "greet"]) == 0
     assert capsys.readouterr().out.endswith("hello\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ('app = typer.Typer(no_args_is_help=True, help="Strange things.\\n\\nAnd more.")', "Strange things."),
+        ('def app():\n    """Strange things.\n\n    And more."""', "Strange things."),
+        ("app = typer.Typer()", "From stranger.inner:app."),
+        ("app = typer.Typer(", "From stranger.inner:app."),
+    ],
+)
+def test_what_a_command_of_a_package_does_is_read_off_its_source(
+    source: str, line: str, plugins: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "stranger" / "__init__.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "stranger" / "inner.py").write_text(f"raise SystemExit('imported')\n{source}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins(("strange", "stranger.inner:app"))
+    assert run(["--help"]) == 0
+    assert f"  strange  {line}\n" in capsys.readouterr().out
+
+
+def test_the_commands_of_built_in_plugins_say_what_they_do(capsys: Captured) -> None:
+    assert run(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert "  moce      One training, an ordinary ViT for every task (MoCE).\n" in said
+    assert "  saliency  Find the objects of pictures, without labels.\n" in said
 
 
 def test_a_broken_command_is_told_only_when_it_is_called(plugins: Say, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,9 +42,11 @@ def test_json_tells_what_the_page_holds(trained: Path, tmp_path: Path, capsys: p
     ("arguments", "message"),
     [
         (["pixels"], "pixels is no run, so the file must be named"),
-        (["runs/none"], "runs/none is not there, so the file must be named"),
+        (["runs/none"], "there is no runs/none"),
         (["runs/none", "-o", "a.html"], "there is no runs/none"),
-        (["pixels", "-o", "a.pdf"], "a.pdf does not end in .html"),
+        (["pixels", "-o", "a.pdf"], "a.pdf does not end in .html\nhint: name it a.html"),
+        (["pixels", "-o", "."], ". does not end in .html\nhint: name it report.html"),
+        (["pixels", "-o", ".."], ".. does not end in .html\nhint: name it ../report.html"),
         (["pixels", "-o", "a.html", "--figures", "curve"], "no figure is called 'curve'"),
         (["pixels", "-o", "a.html", "--figures", "pca", "--no-figures"], "contradict each other"),
         (["pixels", "-o", "a.html", "--data", "picz"], "no folder picz"),

@@ -109,8 +109,9 @@ def test_a_smaller_mask_of_the_same_shape_fits_however_its_sides_were_rounded(si
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n cut short"])
 def test_a_file_that_is_no_picture_is_a_broken_mask_with_its_path(folder, source, content):
     mask_file(folder, source.key(1)).write_bytes(content)
-    with pytest.raises(BrokenMask, match=str(mask_file(folder, source.key(1)))):
+    with pytest.raises(BrokenMask, match=str(mask_file(folder, source.key(1)))) as broken:
         open_masks(str(folder), source).mask(1, *source.image(1).size)
+    assert "object at 0x" not in broken.value.reason
 
 
 def test_masks_called_by_rows_are_refused_for_another_table(tmp_path):

@@ -105,10 +105,20 @@ def test_what_is_no_part_is_told_in_words(
     assert hint in refused.value.hint
 
 
-@pytest.mark.parametrize("row", [6, -1])
-def test_rows_out_of_range_are_refused(source: Source, part: Callable[..., str], row: int) -> None:
-    with pytest.raises(UserError, match=f"there is no row {row}: 6 pictures, counted from 0"):
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        (6, "there is no row 6: 6 pictures, counted from 0"),
+        (-1, "there is no row -1: 6 pictures, counted from 0"),
+        ("x", "'rows' holds 'x', which is no row number"),
+    ],
+)
+def test_rows_out_of_range_are_refused(
+    source: Source, part: Callable[..., str], row: int | str, complaint: str
+) -> None:
+    with pytest.raises(UserError, match=complaint) as refused:
         open_part(part(rows=[row], fingerprint=source.fingerprint), source)
+    assert refused.value.hint == "row numbers go from 0 to 5"
 
 
 def test_a_file_that_is_no_json_and_one_that_is_not_there_are_refused(source: Source, part: Callable[..., str]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sslcli.errors import UserError
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.opening import begin, open_subject
-from sslcli.nn.stored import WEIGHTS, save_backbone
+from sslcli.nn.stored import CONFIG, WEIGHTS, save_backbone
 from sslcli.recipe import load_recipe
 from sslcli.training.runs import RECIPE
 
@@ -38,6 +38,15 @@ def test_a_saved_backbone_gives_the_features_of_the_one_that_was_saved(make_run:
         assert torch.equal(output(subject.encoder), output_of(backbone))
         assert subject.card == Card(16, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert subject.said == "the student at step 7 of tiny"
+
+
+def test_an_exported_folder_is_its_backbone(make_run: MakeRun, tmp_path: Path) -> None:
+    run, exported = make_run(), tmp_path / "exported"
+    save_backbone(run, begin(load_recipe(run / RECIPE)), {**CARD, **FACTS})
+    exported.mkdir()
+    (exported / "model.safetensors").write_bytes((run / WEIGHTS).read_bytes())
+    (exported / CONFIG).write_bytes((run / CONFIG).read_bytes())
+    assert torch.equal(output(open_subject(str(exported)).encoder), output(open_subject(str(run)).encoder))
 
 
 def output_of(backbone: Any) -> Tensor:
@@ -116,6 +125,8 @@ def test_pretrained_weights_that_cannot_be_had_are_said_so_with_a_way_out(monkey
         ("pixel", "there is no pixel", "did you mean 'pixels'?"),
         ("tim:resnet50", "no such form of a RUN: tim:", "did you mean 'timm'?"),
         ("timm:resnet_50", "timm has no model 'resnet_50'", "resnet"),
+        ("timm:", "nothing follows the colon in 'timm:'", "timm:NAME"),
+        ("random:", "nothing follows the colon in 'random:'", "random:RECIPE"),
         ("random:nothing/here", "nothing/here", ""),
         (__file__, "is no backbone", "RUN is a run"),
     ],

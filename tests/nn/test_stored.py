@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import pickle
 from copy import deepcopy
 
 import pytest
@@ -282,13 +283,27 @@ def test_a_pickle_with_code_is_refused_unrun(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.filterwarnings("error")
+def test_of_a_pickle_that_is_not_torchs_own_nothing_but_the_error_is_said(tmp_path):
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"model": Evil()}, protocol=4))
+    with pytest.raises(UserError, match="could run code"):
+        load_state(tmp_path / "evil.pth")
+
+
+def test_a_file_may_be_named_from_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save({"student": {"w": torch.ones(1)}, "teacher": {"w": torch.zeros(1)}}, tmp_path / "file.pth")
+    assert load_state("~/file.pth#student")["w"] == 1
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("gone.pth", None, "does not exist"),
         ("broken.safetensors", b"nonsense", "cannot be read"),
         ("broken.pth", b"nonsense", "damaged"),
-        ("empty.pt", b"", "cannot be read"),
+        ("empty.pt", b"", "cannot be read: it is empty"),
+        ("text.pth", b"hello", "cannot be read: KeyError: 101"),
         ("weights.npz", b"", "no weights file"),
     ],
 )

@@ -121,6 +121,8 @@ def test_classes_with_too_few_pictures_are_left_out_and_two_must_remain() -> Non
     assert several(torch.tensor([0, 0, 1, 2, 2]), [0, 1, 2], 2) == [0, 2]
     with pytest.raises(UserError, match="1 of 2 classes have 2 pictures"):
         several(torch.tensor([0, 0, 1]), [0, 1], 2)
+    with pytest.raises(UserError, match="one class alone was chosen"):
+        several(torch.tensor([0, 0, 1, 1]), [0], 2)
 
 
 def test_what_was_trained_twice_counts_once_and_what_is_no_number_not_at_all() -> None:

@@ -60,6 +60,11 @@ class TestTogether:
         told = self.mistake("train.accumulation=3")
         assert told == "base.toml:29: train.batch_size must be divisible by train.accumulation, 3; 16 is not"
 
+    def test_losses_begin_as_in_a_run_that_is_named(self) -> None:
+        flag = "train.init_losses=true"
+        assert self.mistake(flag) == f"--set {flag}: train.init_losses needs init, which names nothing"
+        assert load_recipe("base.toml", [flag, "init=runs/first"]).train.init_losses
+
     def test_the_warm_up_is_no_longer_than_the_run(self) -> None:
         flag = "optimizer.warmup_epochs=11"
         assert self.mistake(flag) == f"--set {flag}: optimizer.warmup_epochs must be at most train.epochs, 10, not 11"

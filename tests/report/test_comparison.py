@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from sslcli.errors import UserError
-from sslcli.report.comparison import command_for, condensed, differences, read_run, tables_of
+from sslcli.report.comparison import (
+    command_for,
+    condensed,
+    differences,
+    own_pictures,
+    read_run,
+    same_pictures,
+    tables_of,
+)
 
 Make = Callable[..., Path]
 Kept = Callable[..., dict[str, Any]]
@@ -69,12 +77,37 @@ def test_a_run_that_was_not_judged_so_gets_the_command_that_does_it(make_run: Ma
 
 @pytest.mark.parametrize("command", ["", "python judge.py", "sslcli eval 'broken"])
 def test_a_command_that_names_no_run_is_made_from_the_protocol(command: str) -> None:
-    assert command_for("runs/b", {"protocol": "knn", "run": "x", "command": command}) == "sslcli eval knn runs/b"
+    assert command_for("runs/b", {"protocol": "knn", "run": "x", "command": command}) == [
+        *("sslcli", "eval", "knn", "runs/b")
+    ]
 
 
 def test_a_run_that_is_called_like_its_evaluation_gets_a_command_too() -> None:
     document = {"protocol": "knn", "run": "knn", "command": "sslcli eval knn knn --k 20"}
-    assert command_for("b", document) == "sslcli eval knn b --k 20"
+    assert command_for("b", document) == ["sslcli", "eval", "knn", "b", "--k", "20"]
+
+
+def test_a_run_of_other_pictures_is_told_to_be_judged_on_those_of_the_table() -> None:
+    document = {"data": "classes learnt from demo@train (9 pictures)", "command": "sslcli eval knn a --k 20"}
+    mine, other = {"data": {"train": "demo"}}, {"data": {"train": "./photos"}}
+    assert same_pictures(document, mine, other) == ["--data", "demo"]
+    assert same_pictures(document, mine, mine) == []
+    assert same_pictures(document | {"command": "sslcli eval knn a --data demo"}, mine, other) == []
+
+
+@pytest.mark.parametrize(
+    ("probe", "said", "flags"),
+    [
+        ({"data": "labelled"}, "no test split in labelled", ["--data", "labelled"]),
+        ({"data": "labelled"}, "photos, labels not read", ["--data", "photos"]),
+        ({"train": "one", "test": "two"}, "learnt from one, tested on two", ["--train", "one", "--test", "two"]),
+        ({}, "elsewhere", []),
+    ],
+)
+def test_the_pictures_of_a_recipe_are_those_that_an_evaluation_tells_of(
+    probe: dict[str, str], said: str, flags: list[str]
+) -> None:
+    assert own_pictures({"probe": probe, "data": {"train": "photos"}}, said) == flags
 
 
 def test_rows_are_matched_by_the_words_and_numbers_they_begin_with(make_run: Make, kept: Kept) -> None:

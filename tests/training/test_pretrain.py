@@ -104,6 +104,23 @@ def test_an_existing_run_is_not_trodden_on(train: Callable[..., int], capsys: An
     assert "hint: go on with it by: sslcli pretrain --resume" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_taken_is_told_before_anything_is_read(
+    tmp_path: Path, train: Callable[..., int], capsys: Any
+) -> None:
+    (tmp_path / "run").write_text("a file")
+    assert train("run", init="nowhere") == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'run'} is already there")
+
+
+def test_a_run_does_not_take_the_place_of_the_folder_that_a_person_stands_in(
+    tmp_path: Path, train: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert train("here") == 2
+    assert "is the folder you are in" in capsys.readouterr().err
+
+
 def test_resuming_on_changed_pictures_is_refused(
     tmp_path: Path, train: Callable[..., int], picture_folder: Path, capsys: Any
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from sslcli.cli import run
 from sslcli.recipe import load_recipe
+from sslcli.training.runs import absolute_init
 
 PLUGIN = '''
 from torch import nn
@@ -53,3 +54,10 @@ def test_a_file_that_a_plugin_names_is_kept_by_its_absolute_path(tiny_recipe, el
     (loss,) = load_recipe(str(tmp_path / "run" / "recipe.toml")).losses
     assert loss.options.table == str(elsewhere / "table.txt")
     assert run(["pretrain", "--resume", str(tmp_path / "run")]) == 0
+
+
+def test_where_a_run_begins_is_kept_by_its_absolute_path(elsewhere, monkeypatch):
+    monkeypatch.setenv("HOME", str(elsewhere))
+    assert absolute_init("table.txt") == absolute_init("~/table.txt") == str(elsewhere / "table.txt")
+    assert absolute_init("table.txt#student") == f"{elsewhere / 'table.txt'}#student"
+    assert absolute_init("timm:vit_tiny") == "timm:vit_tiny"

@@ -72,6 +72,8 @@ def members(labels: Tensor, numbers: Sequence[int], most: int, seed: int) -> lis
 
 def several(labels: Tensor, numbers: Sequence[int], fewest: int) -> list[int]:
     """Those classes that have so many pictures. Raises UserError where they are not two."""
+    if len(numbers) < 2:
+        raise UserError("one class alone was chosen, and the figure needs two", "name more: --classes A,B")
     counts = np.bincount(labels.numpy(), minlength=max(numbers) + 1)
     found = [number for number in numbers if counts[number] >= fewest]
     if len(found) < 2:

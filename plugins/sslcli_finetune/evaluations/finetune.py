@@ -1,7 +1,6 @@
 """`sslcli eval finetune`: the whole network learns labelled pictures."""
 
-from pathlib import Path
-
+from sslcli.disk import expand
 from sslcli.evaluation.reports import Report, share_of
 from sslcli.evaluation.trial import Trial, labels_of
 from sslcli_finetune.evaluations.choosing import learn
@@ -16,7 +15,7 @@ from sslcli_finetune.protocols import settings_of
 def judge(options: FinetuneOptions, trial: Trial) -> Report:
     """The share of test pictures that the trained network classifies right."""
     settings = settings_of(options, options.protocol, trial.backbone.width)
-    judged, task, folder = trial.judged, Task.of(trial), Path(options.keep).expanduser()
+    judged, task, folder = trial.judged, Task.of(trial), expand(options.keep)
     if options.keep:  # what cannot be kept is told before the training, not after it
         refuse_folder(folder)
         timm_twin(task.begin(settings, options.seed), trial.card.image_size)

@@ -34,6 +34,7 @@ def accuracy(labels: Numbers, clusters: Numbers) -> float:
     return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(labels))
 
 
+LEAST = {"nmi": 0.0, "ari": -0.5, "accuracy": 0.0}  # that a measure can be; 1 is the most
 METRICS = {"nmi": normalized_mutual_info_score, "ari": adjusted_rand_score, "accuracy": accuracy}
 
 
@@ -83,7 +84,8 @@ def measured(labels: Numbers, clusters: Numbers) -> dict[str, float]:
 def summary(labels: Numbers, found: Sequence[Numbers], seed: int) -> Mapping[str, Any]:
     """The mean of each measure over the clusterings; its interval over which of them, and which pictures, are met.
 
-    Pictures repeat in a resample, which looks like agreement: the interval is moved back by the mean of that.
+    Pictures repeat in a resample, which looks like agreement: the interval is moved back by the mean of that, and ends
+    where no measure can go further.
     """
     rng = np.random.default_rng(seed)
     whole = [measured(labels, clusters) for clusters in found]
@@ -91,7 +93,8 @@ def summary(labels: Numbers, found: Sequence[Numbers], seed: int) -> Mapping[str
     row: dict[str, Any] = {}
     for name in METRICS:
         values, value = np.array([one[name] for one in drawn]), float(np.mean([one[name] for one in whole]))
-        low, high = value + np.quantile(values - values.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        ends = value + np.quantile(values - values.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        low, high = np.clip(ends, LEAST[name], 1.0)
         row |= {name: value, f"{name}_interval": [float(low), float(high)]}
     return row
 

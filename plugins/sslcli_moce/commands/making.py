@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sslcli import __version__
 from sslcli.cli.output import talk
 from sslcli.cli.progress import Standing
+from sslcli.disk import expand
 from sslcli.errors import Interrupted, UserError
 from sslcli_moce.commands.cluster import MANIFEST, WORK
 
@@ -129,7 +130,7 @@ class Making:
         from sslcli.data.sources import absolute
         from sslcli_moce.clusters import NOWHERE, Clusters
 
-        home = Path(self.subject.run).expanduser()
+        home = expand(self.subject.run)
         ids = torch.full((len(self.source),), NOWHERE, dtype=torch.int64)
         ids[positions] = stage.ids.long()
         found = Clusters(stage.centroids.cpu(), ids)

@@ -49,7 +49,8 @@ def choose(run: str, network: str = "", *, note: Note = lambda line: None) -> Ch
     if not path.exists():
         return of_name(run, network, note)
     saved = path if path.is_dir() else path.parent
-    if path.is_file() or ((saved / WEIGHTS).is_file() and (saved / CONFIG).is_file()):
+    holds = (saved / CONFIG).is_file() and any((saved / name).is_file() for name in (WEIGHTS, MODEL))
+    if path.is_file() or holds:
         kept = read_card(path).get("network", "backbone")
         if network in ("", kept):
             return plain(run, kept, open_subject(run, note=note), saved, read_card(path))

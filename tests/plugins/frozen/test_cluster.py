@@ -50,3 +50,10 @@ def test_the_report_tells_of_every_seed(make_trial):
 def test_more_clusters_than_pictures_are_refused(make_trial):
     with pytest.raises(UserError, match="9 clusters are more than the 4 pictures"):
         judge(ClusterOptions(k=9), make_trial("pixels"))
+
+
+def test_an_interval_ends_where_no_measure_can_go_further() -> None:
+    rng = np.random.default_rng(0)
+    row = summary(rng.integers(3, size=36), [rng.integers(3, size=36) for _ in range(5)], seed=0)
+    assert row["nmi_interval"][0] == 0.0
+    assert -0.5 <= row["ari_interval"][0] < 0.0
