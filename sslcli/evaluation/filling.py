@@ -108,6 +108,6 @@ class Watch:
     def look(self) -> None:
         """Called about once a second."""
         now = time.monotonic()
-        if now - self.spoken > SILENCE:
-            self.spoken, done = now, self.there() - self.before
+        if now - self.spoken > SILENCE and (done := self.there() - self.before):
+            self.spoken = now
             self.note(f"features of {done} of {self.pictures} pictures, {done / (now - self.began):.0f} a second")
