@@ -1,10 +1,12 @@
 """Files and folders that are whole or not there: written beside their place, synced, then renamed into it."""
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from sslcli.errors import UserError
 
@@ -33,6 +35,15 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     sync(path.parent)
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is none that can be read."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def refuse_here(folder: Path) -> None:
     """A whole folder takes the place of another, and the one that a person stands in must stay. Raises UserError."""
     if folder.resolve() == Path.cwd():
@@ -44,6 +55,7 @@ def folder_beside(folder: Path) -> Iterator[Path]:
     """An empty folder beside `folder`, to be filled and renamed; what has not left it by the end goes."""
     whole = Path(os.path.abspath(folder))  # `.` has no name of its own
     unfinished = whole.with_name(f".{whole.name}.{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed process of this number: containers count from 1 again
     try:
         unfinished.mkdir(parents=True)
         yield unfinished

@@ -49,7 +49,7 @@ class Interrupted(SslcliError):
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """`did you mean 'patch_size'?`, or the known names when none is close, as far as a person would read them."""
-    names = sorted(known)
+    names = sorted(filter(None, known))
     close = get_close_matches(wrong, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"

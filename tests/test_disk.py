@@ -1,5 +1,6 @@
 """Paths as they are typed, and what is whole or not there."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,10 @@ def test_beside_the_folder_that_a_person_stands_in_there_is_room_for_another(
     with folder_beside(Path(".")) as unfinished:
         assert unfinished.parent == tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_a_killed_process_of_the_same_number_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / f".new.{os.getpid()}").mkdir()
+    (tmp_path / f".new.{os.getpid()}" / "half").touch()
+    with folder_beside(tmp_path / "new") as unfinished:
+        assert list(unfinished.iterdir()) == []

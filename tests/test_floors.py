@@ -3,9 +3,9 @@
     6 cli · 5 evaluation, report · 4 training · 3 data, nn · 2 recipe · 1 api, hookspecs, plugins · 0 errors, disk
 
 `testing` and `scaffold` stand on top of the house, for whoever builds a plugin. Plugins stand beside it: they import
-`sslcli.api`, `sslcli.errors`, `sslcli.disk`, `sslcli.nn`, `sslcli.data` and themselves. A plugin's `commands`, a file
-or a folder, stand on the top floor with the host's commands, and may call all of it; its `evaluations` and `figures`
-stand on the fifth, on what judges and draws. Everything is read off the syntax trees.
+`sslcli.api`, `sslcli.errors`, `sslcli.disk`, `sslcli.words`, `sslcli.nn`, `sslcli.data` and themselves. A plugin's
+`commands`, a file or a folder, stand on the top floor with the host's commands, and may call all of it; its
+`evaluations` and `figures` stand on the fifth, on what judges and draws. Everything is read off the syntax trees.
 """
 
 import ast
@@ -22,6 +22,7 @@ PLUGINS = ROOT / "plugins"
 FLOORS = {
     "errors": 0,
     "disk": 0,
+    "words": 0,
     "api": 1,
     "hookspecs": 1,
     "offers": 1,
@@ -39,7 +40,7 @@ FLOORS = {
     "scaffold": 7,
     "testing": 7,
 }
-PLUGIN_MAY_IMPORT = {"api", "errors", "disk", "nn", "data"}
+PLUGIN_MAY_IMPORT = {"api", "errors", "disk", "words", "nn", "data"}
 JUDGES_MAY_IMPORT = {"recipe", "training", "evaluation"}
 HEAVY = {"torch", "torchvision", "timm", "numpy", "PIL", "accelerate", "datasets", "safetensors", "pyarrow"}
 LIGHT_PARTS = {"api", "errors", "hookspecs", "offers", "plugins", "describe", "recipe", "cli", "scaffold", "__main__"}

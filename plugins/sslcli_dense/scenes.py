@@ -22,6 +22,7 @@ from sslcli.data.source import Source
 from sslcli.data.splits import WHOLE, choose, role_of
 from sslcli.disk import expand
 from sslcli.errors import UserError
+from sslcli.words import counted
 from sslcli_dense.labels import Label, read_label
 
 LAYOUT = "DATA is a folder with images/ and labels/: to images/dir/a.jpg belongs labels/dir/a.png"
@@ -68,7 +69,8 @@ def open_scenes(data: str, seed: int) -> Scenes:
     if test is None:
         return divided(train, data, seed, class_names(root))
     other = part(splits[test](), split=test)
-    said = f"{data}: learnt on {first} ({len(train)} pictures), tested on {test} ({len(other)} pictures)"
+    many, few = counted(len(train), "picture"), counted(len(other), "picture")
+    said = f"{data}: learnt on {first} ({many}), tested on {test} ({few})"
     return Scenes(train, other, said, class_names(root))
 
 

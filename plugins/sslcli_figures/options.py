@@ -8,6 +8,7 @@ from sslcli.api import FigureOptions, Names, Share
 
 Count = Annotated[int, Field(ge=1)]
 Several = Annotated[int, Field(ge=2)]
+Side = Annotated[int, Field(ge=0, le=4096)]
 Positive = Annotated[float, Field(gt=0.0)]
 
 
@@ -21,7 +22,7 @@ class AttentionOptions(FigureOptions):
     pictures: Count = 4  # pictures that are shown
     heads: Count = 6  # heads, at most: those that differ most from the mean of all
     mass: Share = 0.6  # the share of a head's attention whose patches are kept
-    size: Annotated[int, Field(ge=0)] = 0  # pixels a side that the backbone is shown; 0: as its card says
+    size: Side = 0  # pixels a side that the backbone is shown; 0: as its card says
 
 
 class PcaOptions(FigureOptions):
@@ -36,7 +37,7 @@ class PcaOptions(FigureOptions):
 
     pictures: Count = 6  # pictures that are shown, and whose tokens are taken together
     foreground: bool = True  # colour only the patches on one side of the first component
-    size: Annotated[int, Field(ge=0)] = 0  # pixels a side that the backbone is shown; 0: as its card says
+    size: Side = 0  # pixels a side that the backbone is shown; 0: as its card says
 
 
 class EmbeddingOptions(FigureOptions):

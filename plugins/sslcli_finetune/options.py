@@ -60,8 +60,9 @@ class TrainingOptions(EvaluationOptions):
 
     def refuse_given(self, method: str) -> None:
         """Refuse numbers of training where `method` trains nothing of the network. Raises UserError."""
-        if self.given():
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in self.given())
+        names = [*self.given(), *sorted({"protocol"} & self.model_fields_set)]
+        if names:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
             raise UserError(f"{flags}: nothing of the network is trained with --method {method}", "leave it out")
 
 
@@ -115,7 +116,7 @@ class TransferOptions(TrainingOptions):
     protocol: Literal["small", "mae", "ssl_transfer", "relicv2"] = "small"  # where the numbers of fine-tuning come from
     method: Literal["linear", "knn", "finetune"] = "linear"  # knn: the vote of --k nearest neighbours
     metric: Literal["auto", "top1", "mean_per_class"] = "auto"  # auto: by the name of the set
-    k: Count = 20  # voting neighbours, of --method knn
+    k: Count | None = None  # voting neighbours, of --method knn; 20 when left out, as far as the smallest set goes
 
     @classmethod
     def trial_values(cls, folder: Path, data: str) -> dict[str, Any]:

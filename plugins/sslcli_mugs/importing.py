@@ -17,6 +17,7 @@ from torch import Tensor
 from sslcli.errors import UserError
 from sslcli.nn import Imported
 from sslcli.nn.loading import some
+from sslcli.words import counted
 from sslcli_mugs.import_options import MugsImportOptions
 from sslcli_mugs.released import image_of, recipe_of, shape_of
 
@@ -57,9 +58,10 @@ def import_mugs(options: MugsImportOptions, document: Any) -> Imported:
     recipe, kinship = recipe_of(shape, epochs, teacher=options.network == "teacher")
     done = number(document.get("epoch")) or float(options.epochs or 0)
     left_out = f"{network.relation} tensors of relation blocks and {network.heads} of heads"
+    length = f"{counted(done, 'epoch')} of training" if done else "the file does not say how long it was trained"
     said = [
         f"{shape.said()}: {len(network.backbone)} tensors of its backbone, from the {place}; left out: {left_out}",
-        f"{kinship}; {f'{done:g} epochs of training' if done else 'the file does not say how long it was trained'}",
+        f"{kinship}; {length}",
         *([f"passed over, being no weights: {', '.join(passed_over)}"] if passed_over else []),
     ]
     weights = {name: tensor.float() for name, tensor in network.backbone.items()}

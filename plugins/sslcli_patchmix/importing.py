@@ -14,6 +14,7 @@ from torch import Tensor
 from sslcli.errors import UserError
 from sslcli.nn import Imported
 from sslcli.nn.loading import some
+from sslcli.words import counted
 from sslcli_patchmix.import_options import PatchMixImportOptions
 from sslcli_patchmix.released import recipe_of, shape_of
 
@@ -30,9 +31,10 @@ def import_patchmix(options: PatchMixImportOptions, document: Any) -> Imported:
     recipe, kinship = recipe_of(shape, options.data, teacher=options.network == "teacher")
     epoch = options.epochs or epoch_in(document)
     heads = len(encoder) - len(backbone) + sum(name.startswith("predictor.") for name in tensors)
+    length = f"{counted(epoch, 'epoch')} of training" if epoch else "the file does not say how long it was trained"
     said = [
         f"{shape.said()}: {len(backbone)} tensors of the {options.network}'s backbone; left out: {heads} of its heads",
-        f"{kinship}; {f'{epoch:g} epochs of training' if epoch else 'the file does not say how long it was trained'}",
+        f"{kinship}; {length}",
     ]
     return Imported(backbone, recipe, epoch, "\n".join(said))
 

@@ -118,7 +118,7 @@ def close_quietly() -> int:
 
 
 def tell_full_output(failure: OSError) -> int:
-    """What is written to stdout found no room; an error at a file would name it."""
+    """What is written to stdout found no room, most likely: whoever writes a file tells of it, or names it."""
     close_quietly()
     return tell_error(f"cannot write the output: {failure.strerror}", "make room, or send it elsewhere", FAILED)
 

@@ -8,6 +8,7 @@ import typer
 from sslcli.cli.arguments import AsJson
 from sslcli.cli.output import print_json, table, talk
 from sslcli.errors import UserError
+from sslcli.words import counted
 
 if TYPE_CHECKING:
     from sslcli.report.comparison import Column, Compared, Table, Value
@@ -91,7 +92,7 @@ def show_table(one: "Table", others: "Sequence[Table]") -> None:
     rows = [[run, *(written(*cell) for cell in zip(values, columns))] for run, values in one.rows.items()]
     table(rows, ("run", *(column.name for column in columns)))
     if len(one.columns) > MOST:
-        print(f"and {len(one.columns) - MOST} more columns, with --json")
+        print(f"and {counted(len(one.columns) - MOST, 'more column')}, with --json")
 
 
 def written(value: "Value | None", column: "Column") -> str:

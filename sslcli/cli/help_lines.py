@@ -12,7 +12,7 @@ def help_line(point: EntryPoint) -> str:
     try:
         source = source_of(point.module)
         said = next(said_by(ast.parse(source), point.attr), "")
-    except (ImportError, OSError, SyntaxError, ValueError):  # told when the command is called
+    except (ImportError, OSError, SyntaxError, ValueError, AttributeError):  # told when the command is called
         return ""
     return said.strip().partition("\n")[0]
 

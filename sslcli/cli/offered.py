@@ -5,6 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import typer
@@ -177,6 +178,9 @@ def make_trial(given: dict[str, Any], *, several: bool = False) -> Any:
     data = data or []
     if len(data) > 1 and not several:
         raise UserError(f"one --data is taken, not {len(data)}", "call the command once for each")
+    twice = [spec for place, spec in enumerate(data) if Path(spec) in map(Path, data[:place])]
+    if twice:
+        raise UserError(f"--data {twice[0]} is named twice", "name each set once")
     sets = (Sets(data[0] if data else "", train, test),) if train or test else tuple(Sets(spec) for spec in data)
     how = {name: given.pop(name) for name in ("processes", "cache", "broken_limit")}
     return Trial(run, sets, pool=given.pop("pool").value, note=talk, **how)

@@ -204,7 +204,10 @@ def check(
 
     registry = load_registry()
     targets = [target] if target else [plugin.name for plugin in registry.plugins]
-    results = [result for name in targets for result in check_plugin(name, recipe=recipe, train=train)]
+    results = []
+    for number, name in enumerate(targets, start=1):
+        talk(f"checking {name}" + (f" ({number} of {len(targets)})" if target is None else ""))
+        results += check_plugin(name, recipe=recipe, train=train)
     well = passed(results) and not (target is None and registry.broken)
     if json:
         print_json({"ok": well, "checks": [vars(result) for result in results]})

@@ -12,6 +12,7 @@ from sslcli.data.sources import split_named, splits_of
 from sslcli.data.splits import choose, role_of
 from sslcli.data.subset import Relabelled, Subset
 from sslcli.errors import UserError, did_you_mean
+from sslcli.words import counted
 
 HELD_OUT = 5  # one in five
 
@@ -112,9 +113,8 @@ def labelled(source: Source) -> Source:
 
 def from_two(train: Source, test: Source, more: str = "") -> Judged:
     """Two sources whose classes agree by name."""
-    said = (
-        f"classes learnt from {train.spec} ({len(train)} pictures), tested on {test.spec} ({len(test)} pictures){more}"
-    )
+    many, few = counted(len(train), "picture"), counted(len(test), "picture")
+    said = f"classes learnt from {train.spec} ({many}), tested on {test.spec} ({few}){more}"
     if train.fingerprint == test.fingerprint:
         said += "; these are the same pictures, so the result says nothing"
     return Judged(of_several_classes(train), matched(test, train), said)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sslcli.data.columns import Column, label_column, picture_column
 from sslcli.data.pictures import BrokenPicture, decode_picture, read_picture
+from sslcli.words import counted
 
 Labelling = tuple[tuple[str, ...], NDArray[np.int64]]
 
@@ -29,7 +30,7 @@ class TableSource:
         self.max_megapixels = max_megapixels
         self.column = picture_column(table.features, spec)
         self.rows = encoded(table.select_columns([self.column]), self.column)
-        self.said = f"{spec}: {len(table)} pictures in the column '{self.column}'"
+        self.said = f"{spec}: {counted(len(table), 'picture')} in the column '{self.column}'"
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -14,12 +14,13 @@ from sslcli.errors import RunError
 from sslcli.evaluation.features import Table
 from sslcli.nn.tensor_files import write_tensors
 
-BLOCK = 1024  # pictures in a file: what is lost at most when a command is killed
+BLOCK = 1024  # pictures in a file: what is lost at most when a command is killed. With another size, blocks that are
+# there would be of other pictures: raise kept.FORMAT too
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of so many pictures in a folder."""
+    """The blocks of so many pictures in a folder; `size` of them in each, below BATCH or a multiple of it."""
 
     folder: Path
     pictures: int
@@ -50,14 +51,15 @@ class Blocks:
         write_tensors(self.file(block), tensors, {"broken": json.dumps(table.broken)})
 
     def read(self, block: int) -> Table:
-        """A block that is made. Raises RunError when it is damaged, and takes it away."""
+        """A block that is made. Raises RunError when it is damaged, and takes it away, or when another took it away."""
         try:
             with safe_open(self.file(block), framework="pt") as file:
                 broken = json.loads(file.metadata()["broken"])
                 features, positions = file.get_tensor("features"), file.get_tensor("positions")
             return Table(features, positions, tuple((path, reason) for path, reason in broken))
-        except SafetensorError as failure:
+        except (OSError, SafetensorError) as failure:
             self.file(block).unlink(missing_ok=True)
             raise RunError(
-                f"the features in {self.file(block)} are damaged: {failure}", "the same command makes that block again"
+                f"the features in {self.file(block)} are damaged or gone: {failure}",
+                "the same command makes that block again",
             ) from None

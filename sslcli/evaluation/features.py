@@ -16,6 +16,7 @@ from sslcli.data.loader import in_order
 from sslcli.data.pictures import BrokenPicture
 from sslcli.data.source import Source
 from sslcli.evaluation.card import Card, normalise, show
+from sslcli.words import counted
 
 BATCH = 256
 SILENCE = 10.0  # seconds between two lines of talk
@@ -51,7 +52,7 @@ def extract(
     `encoder` maps normalised images `[B, 3, S, S]` to `[B, D]`; it is left in the mode and on the device it came in.
     """
     shown = Pictures(source, card, range(len(source)) if indices is None else indices)
-    batches = told(load(shown, batch_size, workers), f"of {len(shown)} pictures of {source.spec}", note)
+    batches = told(load(shown, batch_size, workers), f"of {counted(len(shown), 'picture')} of {source.spec}", note)
     return encode(encoder, batches, card, device=device)
 
 

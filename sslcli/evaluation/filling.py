@@ -13,6 +13,7 @@ from sslcli.evaluation.blocks import Blocks
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.features import BATCH, SILENCE, Note, Pictures, best_device, encode, judging, load, told
 from sslcli.evaluation.spread import by_processes, take_share
+from sslcli.words import counted
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def fill(encoder: nn.Module, card: Card, jobs: Sequence[Job], *, processes: int 
             fill_blocks(encoder, card, job, job.blocks.missing(), note)
         return
     pictures = sum(len(job.blocks.numbers(block)) for job, block in wanted)
-    note(f"extracting features of {pictures} pictures by {processes} processes")
+    note(f"extracting features of {counted(pictures, 'picture')} by {processes} processes")
     shares = [Share(packed, card, by_job(wanted[rank::processes]), rank, processes) for rank in range(processes)]
     by_processes(fill_share, shares, meanwhile=Watch(jobs, pictures, note).look)
 
@@ -87,7 +88,7 @@ def fill_blocks(encoder: nn.Module, card: Card, job: Job, blocks: Sequence[int],
     numbers = [number for block in blocks for number in kept.numbers(block)]
     with judging(encoder, device):
         shown = load(Pictures(job.source, card, numbers), batch)
-        batches = told(shown, f"of {len(numbers)} pictures of {job.source.spec}", note)
+        batches = told(shown, f"of {counted(len(numbers), 'picture')} of {job.source.spec}", note)
         for block in blocks:  # only the last of all may be short, so that batches never cross blocks
             kept.write(block, encode(encoder, islice(batches, kept.size // batch), card, device=device))
         next(batches, None)  # there is none; `told` comes to its last line

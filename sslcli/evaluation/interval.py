@@ -50,6 +50,11 @@ def paired_interval(
     return mean_interval(*gains, seed=seed, resamples=resamples)
 
 
+def within(low: float, high: float, least: float, most: float) -> tuple[float, float]:
+    """The ends of an interval, moved to what a measure can be at least and at most."""
+    return min(max(low, least), most), min(max(high, least), most)
+
+
 def resampled_means(values: NDArray[np.float64], resamples: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """The means of so many resamples of `values [M]`.
 

@@ -29,8 +29,9 @@ from sslcli.evaluation.features import Note, Table
 from sslcli.evaluation.filling import Job
 from sslcli.evaluation.subjects import content
 
-FORMAT = 2
-FEATURES, POSITIONS, SAID = "features.npy", "positions.npy", "table.json"
+FORMAT = 2  # of tables and of blocks
+FEATURES, POSITIONS, SAID, LOCK = "features.npy", "positions.npy", "table.json", "lock"
+ROOM = "make room, or set SSLCLI_CACHE (with --no-cache: TMPDIR)"
 Fill = Callable[[Sequence[Job]], None]
 
 
@@ -48,7 +49,9 @@ def tables(
     Another process that makes the same table is waited for. Raises Unwritable.
     """
     keys = [key_of(subject, source) for source in sources]
-    found = whole(shelf, keys)
+    found = whole(shelf, set(keys))
+    for key in found:
+        shutil.rmtree(shelf / f"{key}.blocks", ignore_errors=True)  # of one that was killed while it took them away
     note(f"features: {sum(key in found for key in keys)} of {len(keys)} parts are in the cache")
     wanted = {key: source for key, source in sorted(zip(keys, sources), key=lambda pair: pair[0]) if key not in found}
     jobs = {key: Job(source, Blocks(shelf / f"{key}.blocks", len(source), BLOCK)) for key, source in wanted.items()}
@@ -58,7 +61,7 @@ def tables(
         found |= whole(shelf, jobs)  # what another process has made meanwhile
         fill([job for key, job in jobs.items() if key not in found])
         for key, job in jobs.items():
-            found[key] = found.get(key) or gathered(job.blocks, shelf / key)
+            found[key] = found.get(key) or read(shelf / key) or gathered(job.blocks, shelf / key)
             shutil.rmtree(job.blocks.folder, ignore_errors=True)
     return [found[key] for key in keys]
 
@@ -72,22 +75,29 @@ def whole(shelf: Path, keys: Iterable[str]) -> dict[str, Table]:
 @contextmanager
 def alone(folder: Path, note: Note) -> Iterator[None]:
     """A folder, made if need be, that no other process fills meanwhile."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as failure:
-        raise Unwritable(f"cannot write {folder}: {failure.strerror}", "make room, or set SSLCLI_CACHE") from failure
+    handle = opened_in(folder)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             note("another process makes these features: waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, fcntl.LOCK_EX)  # whoever had it took the folder away if the table is whole now
         except OSError:
             pass  # a file system without locks: at worst the same is done twice
         yield
     finally:
         os.close(handle)  # and the lock is gone
+
+
+def opened_in(folder: Path, attempts: int = 10) -> int:
+    """A file to be locked, in a folder that is made if need be. Raises Unwritable."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)  # NFS locks only what is open for writing
+    except OSError as failure:
+        if isinstance(failure, FileNotFoundError) and attempts:  # another process has just taken the folder away
+            return opened_in(folder, attempts - 1)
+        raise Unwritable(f"cannot write {folder}: {failure.strerror}", ROOM) from failure
 
 
 def gathered(blocks: Blocks, folder: Path) -> Table:
@@ -112,7 +122,8 @@ def gathered(blocks: Blocks, folder: Path) -> Table:
         said = json.dumps({"broken": broken, "sha256": digests})
         write_whole(folder / SAID, lambda path: path.write_text(said, encoding="utf-8"))
     except OSError as failure:
-        raise Unwritable(f"cannot write {folder}: {failure.strerror}", "make room, or set SSLCLI_CACHE") from failure
+        shutil.rmtree(folder, ignore_errors=True)  # a full disk has no room for half a table
+        raise Unwritable(f"cannot write {folder}: {failure.strerror}", ROOM) from failure
     table = read(folder)
     if table is None:
         raise Unwritable(f"what was written to {folder} cannot be read back", "look after the disk")

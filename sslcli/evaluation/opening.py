@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from timm.data import resolve_model_data_config
 from torch import Tensor
 
-from sslcli.disk import expand
+from sslcli.disk import expand, read_json
 from sslcli.errors import UserError, did_you_mean
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.subjects import Subject
@@ -31,6 +31,7 @@ from sslcli.training.checkpoint import MODEL, Checkpoints, restore_model
 from sslcli.training.runs import RECIPE
 
 FORMS = "RUN is a run, a checkpoint, a backbone.safetensors, timm:NAME, random:RECIPE or pixels"
+EXPORTED = "export.json"  # beside a backbone that was handed to another tool: what was done
 PIXELS = Card(image_size=32, crop_share=1.0, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 Note = Callable[[str], None]
 
@@ -52,6 +53,7 @@ def open_subject(
     if form == "random":
         return random_start(run, name, pool, overrides)
     path = expand(run)
+    refuse_foreign(path if path.is_dir() else path.parent if path.is_file() else None)
     if path.is_dir():
         return of_folder(run, path, pool, note, overrides)
     if path.suffix == ".safetensors" and path.is_file():
@@ -93,6 +95,21 @@ def of_folder(run: str, folder: Path, pool: Pool, note: Note, overrides: Sequenc
     raise UserError(
         f"{folder} holds no backbone: neither {WEIGHTS} with {CONFIG}, nor {RECIPE} with checkpoints", FORMS
     )
+
+
+def refuse_foreign(folder: Path | None) -> None:
+    """Refuse what was written for another tool and does not say how its backbone is built here. Raises UserError."""
+    made, config = (read_json(folder / name) if folder else {} for name in (EXPORTED, CONFIG))
+    if made.get("to", "timm") != "timm":
+        raise UserError(
+            f"{folder} is an export to {made['to']}, which does not say here how its backbone is built",
+            f"name what it was made from, {made.get('run', 'its run')}, or what '--to timm' exports of it",
+        )
+    if "architecture" in config and "sslcli" not in config:
+        raise UserError(
+            f"{folder} is a network of timm with its head, as `sslcli eval finetune --keep` writes it, and no backbone",
+            f"name the run that it was made from; timm.create_model('local-dir:{folder}', pretrained=True) opens it",
+        )
 
 
 def newest_whole(folder: Path, note: Note) -> Path:

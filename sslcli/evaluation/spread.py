@@ -67,7 +67,8 @@ def gathered(futures: "Sequence[Future[Any]]", meanwhile: Callable[[], None]) ->
 
 
 def take_share(rank: int, processes: int) -> None:
-    """A process works on its own GPU where there are several, on its share of the cores where there is none."""
+    """A process works on its own GPU where there are several, and on its share of the cores, as do its loaders."""
+    os.environ["LOCAL_WORLD_SIZE"] = str(processes)  # what `workers_of` asks
     if torch.cuda.is_available():
         torch.cuda.set_device(rank % torch.cuda.device_count())
     else:

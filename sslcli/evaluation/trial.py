@@ -22,7 +22,7 @@ from sslcli.data.cache import cache_folder
 from sslcli.data.judged import Judged, open_judged
 from sslcli.data.source import Source
 from sslcli.disk import expand
-from sslcli.errors import Interrupted, Unwritable, UserError
+from sslcli.errors import Interrupted, RunError, Unwritable, UserError
 from sslcli.evaluation import kept
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.features import Table, best_device
@@ -134,16 +134,18 @@ class Trial:
         judged = judged or self.judged
         sources = (judged.train, judged.test)
         tables = self.tables(sources)
-        mean = tables[0].features.mean(dim=0)
         shift = self.subject.centred if centred is None else centred
+        mean = tables[0].features.mean(dim=0) if shift else None
         train, test = (
-            Labelled(table.features - mean if shift else table.features, labels_of(source, table), table.positions)
+            Labelled(
+                table.features if mean is None else table.features - mean, labels_of(source, table), table.positions
+            )
             for source, table in zip(sources, tables)
         )
         return train, test
 
     def tables(self, sources: Sequence[Source]) -> list[Table]:
-        """The encoder's own vectors of each source. Raises RunError when too many pictures are broken."""
+        """The encoder's own vectors of each source. Raises RunError when too many pictures are broken, or all."""
         return self.made_or_kept(sources, self.subject.encoder, self.subject.fingerprint, self.card)
 
     def features(self, source: Source, encoder: nn.Module, name: str, *, card: Card | None = None) -> Table:
@@ -163,6 +165,9 @@ class Trial:
         broken = self.broken_count(sum(map(len, sources)))
         for table in found:
             broken.add(table.broken)
+        for source, table in zip(sources, found):
+            if not len(table.features):
+                raise RunError(f"no picture of {source.spec} can be read", "look at the files, or name other pictures")
         return found
 
     def kept_in_cache(self, sources: Sequence[Source], name: str, make: kept.Fill) -> list[Table] | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sslcli.report.notes import read_json
+from sslcli.disk import read_json
 from sslcli.training.runs import ENVIRONMENT, IMPORTED
 
 FACTS = ("device", "platform", "python")

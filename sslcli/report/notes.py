@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sslcli.disk import read_json
 from sslcli.nn.stored import CONFIG, WEIGHTS
 from sslcli.training.checkpoint import Checkpoints
 from sslcli.training.runs import ENVIRONMENT, IMPORTED, METRICS
+from sslcli.words import counted
 
 PLACES = ("step", "epoch")  # where a line of metrics.jsonl stands; everything else in it was measured
 
@@ -37,15 +39,6 @@ class State:
     finished: bool
     step: int | None = None
     epoch: float | None = None
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a file; empty where there is none that can be read."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def read_lines(folder: Path) -> tuple[list[dict[str, Any]], int]:
@@ -112,6 +105,6 @@ def unfinished(folder: Path, noted: Mapping[str, float], recipe: Mapping[str, An
     epochs = recipe.get("train", {}).get("epochs")
     if "step" not in noted:
         return State(f"not finished: nothing was noted of its training, and {saved}", False)
-    reached = f" of {epochs:g} epochs" if is_number(epochs) else " epochs"
+    reached = f" of {counted(epochs, 'epoch')}" if is_number(epochs) else " epochs"
     said = f"not finished: {noted.get('epoch', 0):.4g}{reached} were noted, and {saved}"
     return State(said, False, int(noted["step"]), noted.get("epoch"))

@@ -28,6 +28,7 @@ from sslcli.report.drawn import SECTIONS, LeftOut, Shown, chosen, draw_all, regi
 from sslcli.report.judgements import Judgement, judgements
 from sslcli.report.made import Made, made_of
 from sslcli.training.runs import RECIPE
+from sslcli.words import counted
 
 Tell = Callable[[str], None]
 TEMPLATE, STYLE = "page.html.jinja", "page.css"
@@ -90,8 +91,8 @@ class Content:
         """How long a finished run was trained."""
         if self.state is None or not self.state.finished or self.state.step is None:
             return ""
-        epochs = "" if self.state.epoch is None else f", {self.state.epoch:.4g} epochs"
-        return f": {self.state.step} steps{epochs}"
+        epochs = "" if self.state.epoch is None else f", {counted(round(self.state.epoch, 4), 'epoch')}"
+        return f": {counted(self.state.step, 'step')}{epochs}"
 
 
 def content_of(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import timm
 
+from sslcli.disk import read_json
 from sslcli.nn.stored import CONFIG, WEIGHTS
-from sslcli.report.notes import State, read_json
+from sslcli.report.notes import State
 
 
 @dataclass(frozen=True)

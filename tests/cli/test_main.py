@@ -202,6 +202,12 @@ def test_a_command_of_a_package_is_listed_and_run(
     assert capsys.readouterr().out.endswith("hello\n")
 
 
+def test_an_entry_point_that_is_none_stops_no_help(plugins: Say, capsys: Captured) -> None:
+    plugins(("odd", "a b:c"))
+    assert run(["--help"]) == 0
+    assert "  odd  From a b:c." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("source", "line"),
     [

@@ -150,3 +150,13 @@ def test_check_of_a_broken_plugin_says_why(install: Install, capsys: Captured) -
     install("sslcli_test_bad", "import sslcli_nowhere", name="bad")
     assert run(["plugins", "check", "bad"]) == 2
     assert "error: plugin 'bad' cannot be loaded: ModuleNotFoundError" in capsys.readouterr().err
+
+
+def test_check_tells_which_plugin_it_is_at(
+    fresh_registry: None, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setattr("sslcli.testing.checks.check_plugin", lambda name, **how: [])
+    assert run(["plugins", "check"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("checking ")
+    assert lines[-1].endswith(f"({len(lines)} of {len(lines)})")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sslcli.evaluation.interval import Interval, mean_interval, paired_interval
+from sslcli.evaluation.interval import Interval, mean_interval, paired_interval, within
 
 
 @pytest.fixture
@@ -51,3 +51,8 @@ def test_equals_are_not_told_apart() -> None:
 def test_a_mean_over_tasks_counts_each_task_once_however_many_pictures_it_has() -> None:
     found = mean_interval(torch.ones(10), torch.zeros(1000))
     assert found == Interval(0.5, 0.5, 0.5)
+
+
+def test_the_ends_of_an_interval_stay_within_what_can_be() -> None:
+    assert within(-0.1, 1.2, 0.0, 1.0) == (0.0, 1.0)
+    assert within(0.2, 0.3, 0.0, 1.0) == (0.2, 0.3)

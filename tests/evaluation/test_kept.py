@@ -1,6 +1,9 @@
 """Tables of features kept on disk."""
 
+import errno
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,8 +14,9 @@ import pytest
 import torch
 
 from sslcli.data.sources import open_source
-from sslcli.errors import Unwritable
+from sslcli.errors import RunError, Unwritable
 from sslcli.evaluation import kept
+from sslcli.evaluation.blocks import Blocks
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.features import Table
 from sslcli.evaluation.filling import Job
@@ -149,13 +153,55 @@ def test_another_process_is_waited_for(ask: Callable[..., Table], tmp_path: Path
     assert filled.filled == [0, 1, 2]
 
 
-def test_a_disk_that_takes_nothing_is_told(ask: Callable[..., Table], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_is_one_that_nfs_gives_too(ask: Callable[..., Table], monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_on_nfs(handle: int, how: int) -> None:
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        locked.append(how)
+
+    locked: list[int] = []
+    monkeypatch.setattr(fcntl, "flock", as_on_nfs)
+    ask(Fake())
+    assert locked == [fcntl.LOCK_EX | fcntl.LOCK_NB]
+
+
+def test_where_there_are_no_locks_the_table_of_another_process_is_taken(ask: Callable[..., Table]) -> None:
+    def fill_beside_another(jobs: Sequence[Job]) -> None:
+        Fake()(jobs)
+        ask(Fake())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks available")))
+        assert len(ask(fill_beside_another).positions) == 19
+
+
+def test_blocks_that_somebody_takes_away_are_told(ask: Callable[..., Table]) -> None:
+    def fill_for_nothing(jobs: Sequence[Job]) -> None:
+        Fake()(jobs)
+        shutil.rmtree(jobs[0].blocks.folder)
+
+    with pytest.raises(RunError, match="are damaged or gone"):
+        ask(fill_for_nothing)
+
+
+def test_what_was_killed_while_it_took_its_blocks_away_leaves_none(ask: Callable[..., Table], tmp_path: Path) -> None:
+    ask(Fake())
+    (folder,) = (tmp_path / "shelf").iterdir()
+    Blocks(folder.with_suffix(".blocks"), 24, 10).write(2, Table(torch.zeros(1, 3), torch.tensor([21])))
+    assert len(ask(Fake()).positions) == 19
+    assert list((tmp_path / "shelf").iterdir()) == [folder]
+
+
+def test_a_disk_that_takes_nothing_is_told(
+    ask: Callable[..., Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(kept, "settle", full)
     with pytest.raises(Unwritable, match="No space left on device"):
         ask(Fake())
+    assert [path.suffix for path in (tmp_path / "shelf").iterdir()] == [".blocks"]
 
 
 def test_what_was_written_is_what_numpy_opens(ask: Callable[..., Table], tmp_path: Path) -> None:

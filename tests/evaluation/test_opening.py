@@ -161,3 +161,20 @@ def test_weights_that_do_not_fit_their_config_are_refused(make_run: MakeRun) -> 
     (run / "config.json").write_text(config.replace('"depth": 2', '"depth": 3'))
     with pytest.raises(UserError, match="does not fit its own description"):
         open_subject(str(run))
+
+
+def test_an_export_that_cannot_be_built_here_is_refused_with_what_it_was_made_from(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "export.json").write_text('{"to": "safetensors", "run": "runs/mine"}')
+    for reference in (tmp_path, tmp_path / "model.safetensors"):
+        with pytest.raises(UserError, match="is an export to safetensors") as caught:
+            open_subject(str(reference))
+        assert "name what it was made from, runs/mine" in caught.value.hint
+
+
+def test_a_classifier_of_timm_is_refused_with_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "config.json").write_text('{"architecture": "resnet10t", "model_args": {"num_classes": 3}}')
+    with pytest.raises(UserError, match="is a network of timm with its head") as caught:
+        open_subject(str(tmp_path))
+    assert "name the run that it was made from" in caught.value.hint

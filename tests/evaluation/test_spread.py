@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sslcli.data.loader import workers_of
 from sslcli.errors import UserError
-from sslcli.evaluation.spread import by_processes
+from sslcli.evaluation.spread import by_processes, take_share
 
 WORKER = """
 import os, sys, time
@@ -21,6 +22,18 @@ if __name__ == "__main__":
     from sslcli.evaluation.spread import by_processes
     by_processes(work, [sys.argv[1]] * 2)
 """
+
+
+def loader_workers(processes):
+    take_share(0, processes)
+    return workers_of("auto", 1, accelerator=True)
+
+
+def test_the_loaders_of_several_processes_share_the_cores(monkeypatch):
+    monkeypatch.setattr("sslcli.data.loader.available_cores", lambda: 16)
+    monkeypatch.setattr("torch.set_num_threads", lambda number: None)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    assert [loader_workers(1), loader_workers(4)] == [15, 3]
 
 
 def test_results_come_in_order():

@@ -1,6 +1,7 @@
 """From a RUN and labelled pictures to features, made once."""
 
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +107,17 @@ def test_too_many_broken_pictures_stop_the_judging(picture_folder: Path, tmp_pat
         Trial("pixels", sets).labelled()
     train, test = Trial("pixels", sets, broken_limit=0.5).labelled()
     assert len(train.labels) + len(test.labels) == 16
+
+
+def test_a_part_of_which_no_picture_can_be_read_is_refused_whatever_the_limit(
+    picture_folder: Path, tmp_path: Path
+) -> None:
+    copied = shutil.copytree(picture_folder, tmp_path / "pictures")
+    trial = Trial("pixels", (Sets(str(copied)),), broken_limit=1.0)
+    for number in range(len(trial.judged.test)):
+        Path(trial.judged.test.name(number)).write_bytes(b"no picture")
+    with pytest.raises(RunError, match=r"no picture of .* can be read"):
+        trial.labelled()
 
 
 def test_a_cache_that_takes_nothing_costs_a_note(

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from sklearn.decomposition import PCA
 from sslcli_figures import sslcli_figures
 from sslcli_figures.figures.attention import entropies, telling, top_mass
@@ -15,6 +16,7 @@ from sslcli_figures.figures.neighbours import others
 from sslcli_figures.figures.pca import coloured, foreground
 from sslcli_figures.figures.spreads import class_distances, discriminant_ratios
 from sslcli_figures.figures.vectors import members, several
+from sslcli_figures.options import AttentionOptions, PcaOptions
 
 from sslcli.errors import UserError
 
@@ -153,3 +155,9 @@ def test_bins_hold_every_value_also_when_all_are_the_same() -> None:
     for values, logarithmic in ((np.ones(5), False), (np.ones(5), True), (np.geomspace(0.01, 10, 500), True)):
         edges = bins(values, logarithmic)
         assert np.histogram(values, edges)[0].sum() == len(values)
+
+
+@pytest.mark.parametrize("options", [AttentionOptions, PcaOptions])
+def test_nobody_is_shown_a_picture_that_no_memory_holds(options: type[AttentionOptions | PcaOptions]) -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 4096"):
+        options(size=100_000)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from sslcli_finetune.evaluations.transfer import with_k
 from sslcli_finetune.options import FinetuneOptions, SemiOptions, TransferOptions
 
 from sslcli.api import Options
@@ -15,6 +16,7 @@ from sslcli.testing.checks import check_plugin
 
 QUICK = ["--epochs", "1", "--batch-size", "8", "--no-save"]
 Judge = Callable[..., dict[str, object]]
+Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +143,10 @@ def test_every_set_has_a_row_and_the_last_row_is_the_mean(
         (["semi", "random:mae/tiny", "--data", "demo", "--share", "0,0.1"], "--share"),
         (["transfer", "pixels", "--data", "demo", "--epochs", "3"], "--epochs: nothing of the network"),
         (["transfer", "pixels", "--data", "demo", "--data", "nothing"], "nothing"),
+        (["transfer", "pixels", "--data", "demo", "--data", "demo"], "--data demo is named twice"),
+        (["transfer", "pixels", "--data", "demo", "--method", "knn", "--k", "3000"], "k = 3000 is more than the 2713"),
+        (["transfer", "pixels", "--data", "demo", "--k", "5"], "--k: no neighbours vote with --method linear"),
+        (["transfer", "pixels", "--data", "demo", "--protocol", "mae"], "--protocol: nothing of the network"),
     ],
 )
 def test_mistakes_cost_exit_code_2_and_a_line_that_says_what_is_wrong(
@@ -160,3 +166,28 @@ def test_a_folder_that_is_not_empty_is_refused_before_training(
     printed = capsys.readouterr().err
     assert "is there already" in printed
     assert "loss" not in printed
+
+
+def test_sets_share_the_usual_k_as_far_as_the_smallest_goes(judge: Judge) -> None:
+    assert judge("transfer", "--method", "knn", "--no-save")["k"] == 20
+    with_few = TransferOptions(method="knn")
+    assert (with_k(with_few, [50, 12]).k, with_k(with_few, [50, 30]).k) == (12, 20)
+
+
+def test_a_network_that_cannot_be_kept_in_the_end_does_not_cost_the_numbers(
+    subject: str, picture_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def full(path: Path, write: Callable[[Path], object]) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sslcli_finetune.keeping.write_whole", full)
+    flags = ["--data", str(picture_folder), *QUICK, "--keep", str(tmp_path / "kept"), "--json"]
+    assert run(["eval", "finetune", subject, *flags]) == 0
+    printed = capsys.readouterr()
+    assert "top1" in json.loads(printed.out)["results"][0]
+    assert "warning: cannot keep the network in" in printed.err
+
+
+@pytest.mark.parametrize("length", [["--epochs", "1"], ["--steps", "2"]])
+def test_a_warm_up_that_is_cut_is_told_as_it_was(judge: Judge, length: list[str]) -> None:
+    assert ", warmup 0.5, " in str(judge("finetune", *QUICK[2:], *length)["training"])

@@ -242,3 +242,10 @@ def test_mistakes_cost_exit_code_2_and_a_line_that_says_what_is_wrong(
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.out == ""
+
+
+def test_no_interval_goes_beyond_what_its_measure_can_be() -> None:
+    sides = torch.tensor([1.0] * 12 + [-1.0] * 8)[:, None] * torch.eye(4)[0]  # a spread of sqrt(0.96), of twenty only
+    spread = told(sides)["spread"]
+    assert spread["value"] == pytest.approx(0.96**0.5)
+    assert spread["value_interval"][1] == 1.0

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sslcli.data.source import Source
-from sslcli.errors import RunError, UserError
+from sslcli.errors import UserError
 from sslcli.evaluation.features import Table
 from sslcli.evaluation.samples import evenly, pictures_of, vectors_of_tested
 from sslcli.evaluation.trial import Trial
@@ -48,8 +48,6 @@ def vectors(trial: Trial) -> Vectors:
 def unlabelled(trial: Trial, source: Source) -> Table:
     """Vectors of pictures that need no labels, and where these stand in their source. Raises RunError."""
     (table,) = trial.tables([source])
-    if not len(table.features):
-        raise RunError("no picture can be read", "look at the files, or name other pictures")
     check_finite(table.features, "shown")
     return replace(table, features=table.features - table.features.mean(dim=0)) if trial.subject.centred else table
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sslcli.data.judged import Judged
 from sslcli.errors import UserError
+from sslcli.evaluation.interval import within
 from sslcli.evaluation.linear import linear
 from sslcli.evaluation.reports import Report, share_of
 from sslcli.evaluation.trial import Labelled, Trial, labels_of
@@ -69,7 +70,7 @@ def student_interval(values: Sequence[float], level: float = 0.95) -> tuple[floa
     spread = float(np.std(values, ddof=1)) / len(values) ** 0.5
     reach = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * spread
     mean = float(np.mean(values))
-    return max(mean - reach, 0.0), min(mean + reach, 1.0)
+    return within(mean - reach, mean + reach, 0.0, 1.0)
 
 
 class Tuned:

@@ -1,14 +1,16 @@
 """`sslcli eval transfer`: one backbone, many sets, one table (arXiv:1805.08974 for the protocol of eleven sets)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
+from sslcli.errors import UserError
 from sslcli.evaluation.linear import linear
 from sslcli.evaluation.reports import Report
 from sslcli.evaluation.trial import Sets, Trial, labels_of
-from sslcli.evaluation.vote import knn_right
+from sslcli.evaluation.vote import check_ks, knn_right
+from sslcli.words import counted
 from sslcli_finetune.evaluations.choosing import learn
 from sslcli_finetune.evaluations.scores import by_class, entries, in_top, mean_of_means
 from sslcli_finetune.evaluations.task import Task
@@ -16,15 +18,17 @@ from sslcli_finetune.options import TransferOptions
 from sslcli_finetune.protocols import settings_of
 
 PER_CLASS = ("aircraft", "caltech101", "caltech-101", "caltech_101", "flower", "pets")  # parts of names of sets
+USUAL_K = 20
 Judge = Callable[[TransferOptions, Trial], tuple[Tensor, Tensor]]
 
 
 def judge(options: TransferOptions, trial: Trial) -> Report:
     """One row a set, and their mean."""
-    if options.method != "finetune":
-        options.refuse_given(options.method)
+    refuse_ignored(options)
     trials = list(trial.each())
     sets = [one.judged for one in trials]  # all are opened before anything is computed
+    if options.method == "knn":
+        options = with_k(options, [len(judged.train) for judged in sets])
     results, groups = [], []
     for one, judged in zip(trials, sets):
         right, labels = METHODS[options.method](options, one)
@@ -36,9 +40,27 @@ def judge(options: TransferOptions, trial: Trial) -> Report:
         trial.note(f"{name}: {results[-1]['accuracy']:.1%} ({metric})")
     if len(groups) > 1:
         results.append({"data": "mean", **entries("accuracy", mean_of_means(groups, options.seed))})
-    said = f"{len(sets)} sets: " + "; ".join(judged.said for judged in sets)
+    said = f"{counted(len(sets), 'set')}: " + "; ".join(judged.said for judged in sets)
     facts = {"method": options.method, **how(options, trial)}
     return Report("transfer", trial.run, trial.subject.said, said, results, facts, shares=("accuracy",))
+
+
+def refuse_ignored(options: TransferOptions) -> None:
+    """Refuse what counts with another method only. Raises UserError."""
+    if options.method != "finetune":
+        options.refuse_given(options.method)
+    if options.method != "knn" and options.k is not None:
+        raise UserError(f"--k: no neighbours vote with --method {options.method}", "leave it out, or use --method knn")
+
+
+def with_k(options: TransferOptions, pictures: Sequence[int]) -> TransferOptions:
+    """The options with one k for all sets: what was typed, or else the usual one as far as the smallest set goes.
+
+    `pictures` are those to learn from, of each set. Raises UserError where a k is larger.
+    """
+    k = options.k or min(USUAL_K, *pictures)
+    check_ks([k], min(pictures))
+    return options.model_copy(update={"k": k})
 
 
 def how(options: TransferOptions, trial: Trial) -> Mapping[str, Any]:
@@ -73,7 +95,7 @@ def by_linear(options: TransferOptions, trial: Trial) -> tuple[Tensor, Tensor]:
 def by_neighbours(options: TransferOptions, trial: Trial) -> tuple[Tensor, Tensor]:
     """The same by the vote of neighbours."""
     train, test = trial.labelled()
-    k = min(options.k, len(train.labels))
+    k = options.k or USUAL_K
     return knn_right(train.features, train.labels, test.features, test.labels, k=k, device=trial.device), test.labels
 
 

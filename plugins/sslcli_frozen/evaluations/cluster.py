@@ -17,7 +17,7 @@ from sklearn.metrics.cluster import contingency_matrix
 from torch.nn.functional import normalize
 
 from sslcli.errors import UserError
-from sslcli.evaluation.interval import LEVEL
+from sslcli.evaluation.interval import LEVEL, within
 from sslcli.evaluation.reports import Report
 from sslcli.evaluation.trial import Trial, labels_of
 from sslcli.evaluation.vote import check_finite
@@ -94,8 +94,7 @@ def summary(labels: Numbers, found: Sequence[Numbers], seed: int) -> Mapping[str
     for name in METRICS:
         values, value = np.array([one[name] for one in drawn]), float(np.mean([one[name] for one in whole]))
         ends = value + np.quantile(values - values.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        low, high = np.clip(ends, LEAST[name], 1.0)
-        row |= {name: value, f"{name}_interval": [float(low), float(high)]}
+        row |= {name: value, f"{name}_interval": [*within(float(ends[0]), float(ends[1]), LEAST[name], 1.0)]}
     return row
 
 

@@ -17,6 +17,7 @@ from sslcli.errors import UserError
 from sslcli.evaluation.linear import linear as logistic
 from sslcli.evaluation.reports import Report, share_of
 from sslcli.evaluation.trial import Trial
+from sslcli.words import counted
 from sslcli_frozen.evaluations.feeding import Anew, Kept, Order, random_crop
 from sslcli_frozen.evaluations.heads import Head, Stack
 from sslcli_frozen.evaluations.learning import Feed, Score, first_five, grid, learn, ranked, scores
@@ -27,6 +28,7 @@ from sslcli_frozen.options import LinearOptions
 
 ONE_IN = 10  # of each class, held out to choose by
 SHOWN = 5  # heads in the table
+OF_REGRESSION = {"method", "protocol", "seed"}  # what is said of logistic regression too
 SHARES = ("held_out", "top1", "top5")
 
 
@@ -43,6 +45,9 @@ def by_regression(options: LinearOptions, trial: Trial) -> Report:
     """Logistic regression on the run's own vector."""
     if options.protocol:
         raise UserError(f"the protocol {options.protocol} trains by steps", "leave out '--method logistic'")
+    if ignored := [name for name in LinearOptions.model_fields if name in options.model_fields_set - OF_REGRESSION]:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
+        raise UserError(f"{flags}: logistic regression trains no heads in steps", "leave out one or the other")
     train, test = trial.labelled()
     found = logistic(train.features, train.labels, test.features, test.labels, seed=options.seed)
     row = {"c": found.c, **share_of("top1", found.right, options.seed)}
@@ -108,10 +113,11 @@ class Probing:
     def learnt(self, heads: list[list[Head]], members: Tensor) -> list[Stack]:
         """Stacks that have learnt from some of the training pictures, bool `[N]`."""
         feed = self.feed(members)
-        classes = len(self.trial.judged.classes)
+        count, classes = sum(map(len, heads)), len(self.trial.judged.classes)
         self.trial.note(
-            f"linear: {sum(map(len, heads))} heads learn from {int(members.sum())} pictures, "
-            f"{self.options.epochs} epochs of {feed.order.steps} steps"
+            f"linear: {counted(count, 'head')} {'learns' if count == 1 else 'learn'} from "
+            f"{counted(int(members.sum()), 'picture')}, "
+            f"{counted(self.options.epochs, 'epoch')} of {counted(feed.order.steps, 'step')}"
         )
         return learn(heads, feed, self.sight, classes, self.options, device=self.trial.device, note=self.trial.note)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sslcli.errors import UserError
 from sslcli.evaluation.trial import Trial
 from sslcli.nn.last_blocks import blocks_of
+from sslcli.words import counted
 from sslcli_frozen.evaluations.sight import OWN, Layout, Sight, sight_of
 from sslcli_frozen.options import LinearOptions
 from sslcli_frozen.presets import resolved
@@ -48,7 +49,7 @@ def check_warmup(options: LinearOptions) -> None:
     """Refuse a rate that never reaches its peak. Raises UserError."""
     if options.warmup_epochs >= options.epochs:
         raise UserError(
-            f"the rate rises for {options.warmup_epochs:g} epochs, and there are {options.epochs}",
+            f"the rate rises for {counted(options.warmup_epochs, 'epoch')}, and there are {options.epochs}",
             "give more --epochs, or fewer --warmup-epochs",
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sslcli.evaluation.interval import mean_interval
+from sslcli.evaluation.interval import mean_interval, within
 from sslcli.nn import health
 from sslcli.recipe.tables import Sentinel
 from sslcli_health.clusters import cluster, learnt
@@ -40,9 +40,15 @@ class Looked:
     seed: int
 
 
-def row(measure: str, value: float, ends: Ends | None, good: str, says: str = "") -> Row:
-    """One line of the report; a number that there is none of is left empty."""
-    interval = list(ends) if ends and all(map(math.isfinite, ends)) else None
+def row(
+    measure: str, value: float, ends: Ends | None, good: str, says: str = "", limits: Ends = (-math.inf, math.inf)
+) -> Row:
+    """One line of the report; a number that there is none of is left empty.
+
+    The interval ends at the `limits` of what the measure can be, which rounding may have made the number pass.
+    """
+    least, most = min(limits[0], value), max(limits[1], value)
+    interval = [*within(*ends, least, most)] if ends and all(map(math.isfinite, ends)) else None
     return {
         "measure": measure,
         "value": value if math.isfinite(value) else None,
@@ -64,6 +70,7 @@ def of_spectrum(features: Tensor, seed: int) -> list[Row]:
     """Spread, effective rank, RankMe and alpha-ReQ."""
     squares = health.centred(health.unit(features)).square().sum(dim=1)
     spread, most = health.spread(features), min(len(features) - 1, features.shape[1])
+    ranks = min(features.shape)  # RankMe is of features that are not centred
     around = mean_interval(squares, seed=seed)
     rank, rankme, alpha = (measure(features) for measure in (health.effective_rank, health.rankme, health.alpha_req))
     same = spread < LEAST_SPREAD
@@ -71,9 +78,9 @@ def of_spectrum(features: Tensor, seed: int) -> list[Row]:
     around_rankme = told_by(features, health.smoothed_rank, rankme)
     around_alpha = told_by(health.centred(features), health.power_law, alpha)
     return [
-        row("spread", spread, (around.low**0.5, around.high**0.5), "higher, at most 1", of_spread(same)),
-        row("effective rank", rank, around_rank, f"higher, at most {most}", of_rank(rank, most, same)),
-        row("RankMe", rankme, around_rankme, f"higher, at most {most}", of_rankme(rankme, rank, same)),
+        row("spread", spread, (around.low**0.5, around.high**0.5), "higher, at most 1", of_spread(same), (0, 1)),
+        row("effective rank", rank, around_rank, f"higher, at most {most}", of_rank(rank, most, same), (1, most)),
+        row("RankMe", rankme, around_rankme, f"higher, at most {ranks}", of_rankme(rankme, rank, same), (1, ranks)),
         row("alpha-ReQ", alpha, around_alpha, "near 1", of_alpha(alpha)),
     ]
 
@@ -102,7 +109,7 @@ def of_pairs(features: Tensor) -> Row:
     value, mean = kernels.mean().log().item(), kernels.mean()
     margin = NORMAL * 2 * ((kernels - mean) / (mean * len(kernels))).square().sum().sqrt().item()
     says = "vectors crowd together: they fill little of the sphere" if value > CROWDED else ""
-    return row("uniformity", value, (value - margin, value + margin), "lower, near -4 at best", says)
+    return row("uniformity", value, (value - margin, value + margin), "lower, near -4 at best", says, (-math.inf, 0))
 
 
 def of_agreement(views: Tensor, seed: int) -> Row:
@@ -111,7 +118,7 @@ def of_agreement(views: Tensor, seed: int) -> Row:
     apart = between(views)
     close = found.value < NO_CLOSER * apart or apart < LEAST_SPREAD**2  # of a collapse other rows tell
     says = "" if close else f"views of one picture are hardly closer than those of two ({apart:.3g})"
-    return row("alignment", found.value, (found.low, found.high), "lower, beside a low uniformity", says)
+    return row("alignment", found.value, (found.low, found.high), "lower, beside a low uniformity", says, (0, 4))
 
 
 def between(views: Tensor) -> float:
@@ -128,7 +135,7 @@ def of_lidar(views: Tensor) -> Row:
     value, most = health.lidar(views), min(len(views) - 1, views.shape[2])
     ends = left_out(health.lidar, views, value) if views.shape[2] <= WIDEST else None
     says = "apart from what changes between views of one picture, pictures differ in one way only" if value < 2 else ""
-    return row("LiDAR", value, ends, f"higher, at most {most}", says)
+    return row("LiDAR", value, ends, f"higher, at most {most}", says, (1, most))
 
 
 def of_clusters(looked: Looked) -> Row:
@@ -150,7 +157,8 @@ def of_dimension(features: Tensor) -> Row:
     says = f"{twins} of {len(features)} pictures have the vector of another" if twins > TWINS * len(features) else ""
     if value < 2:
         says = "; ".join(filter(None, ["pictures lie along a line", says]))
-    return row("intrinsic dimension", value, left_out(two_nn, ratios, value), "higher, beside learnability", says)
+    ends = left_out(two_nn, ratios, value)
+    return row("intrinsic dimension", value, ends, "higher, beside learnability", says, (0, math.inf))
 
 
 def of_spread(same: bool) -> str:

@@ -55,9 +55,8 @@ class Making:
         try:
             self.write(table, sheet=sheet, began=began)
         except KeyboardInterrupt:
-            raise Interrupted(
-                "interrupted: the features and all finished rounds are kept", "the same command goes on from there"
-            ) from None
+            kept = "the features and all finished rounds" if self.cache else "all finished rounds"
+            raise Interrupted(f"interrupted: {kept} are kept", "the same command goes on from there") from None
         self.rounds_file.unlink(missing_ok=True)
 
     @property
@@ -100,6 +99,7 @@ class Making:
         clusters = self.clusters(stage, balance, table.positions, near, time.monotonic() - began)
         backbone: Any = self.subject.encoder.backbone
         card = self.subject.card.document() | {"pool": self.subject.encoder.pool, "backbone": self.subject.run}
+        (self.output / MANIFEST).unlink(missing_ok=True)  # with --again: from here on the former clusters are none
         save_backbone(self.output / ENCODER, backbone, card)
         (self.output / SHEET).unlink(missing_ok=True)
         if sheet:

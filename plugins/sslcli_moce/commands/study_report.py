@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sslcli.words import counted
 from sslcli_moce.commands.study_judging import KNN, LINEAR
 from sslcli_moce.commands.study_plan import ALL, MOCE, A, B
 
@@ -86,7 +87,7 @@ def negative_transfer(halves: Sequence[Mapping[str, Any]], tasks: Sequence[str])
     worse = [task for task in tasks if all(sign(entry) < 0 for entry in halves if entry["task"] == task)]
     open_ones = [task for task in tasks if task not in better and task not in worse]
     named = ", ".join(f"{task} ({entry['model']}, {signed(entry['value'])})" for task, entry in better.items())
-    said = f"negative transfer on {len(better)} of {counted(tasks)}{': ' if named else ''}{named}"
+    said = f"negative transfer on {len(better)} of {counted(len(tasks), 'task')}{': ' if named else ''}{named}"
     said += f"; everything is better than either half on {', '.join(worse)}" if worse else ""
     return said + (f"; not told apart: {', '.join(open_ones)}" if open_ones else "")
 
@@ -99,12 +100,7 @@ def gain_of_experts(moce: Sequence[Mapping[str, Any]], tasks: Sequence[str]) -> 
     counts = ", ".join(f"{word} on {len(names)} ({', '.join(names)})" for word, names in listed.items() if names)
     mean = next((entry for entry in moce if entry["task"] == MEAN), None)
     over_all = f"; in the mean {between(mean)}" if mean else ""
-    return f"of {counted(tasks)}, MoCE's expert against {ALL} is {counts}{over_all}"
-
-
-def counted(tasks: Sequence[str]) -> str:
-    """`3 tasks`."""
-    return f"{len(tasks)} task{'s' if len(tasks) > 1 else ''}"
+    return f"of {counted(len(tasks), 'task')}, MoCE's expert against {ALL} is {counts}{over_all}"
 
 
 def sign(entry: Mapping[str, Any]) -> int:

@@ -9,6 +9,7 @@ from sslcli.data.fingerprint import fingerprint
 from sslcli.data.source import Source
 from sslcli.data.subset import Derived
 from sslcli.evaluation.card import Card, show
+from sslcli.words import counted
 from sslcli_robust.corruptions import VERSION, corrupt
 
 
@@ -22,7 +23,7 @@ class Corrupted(Derived):
         super().__init__(source)
         self.card, self.corruption, self.severity, self.seed = card, corruption, severity, seed
         self.spec = f"{source.spec} ({corruption} {severity})"
-        self.said = f"{self.spec}: {len(source)} pictures"
+        self.said = f"{self.spec}: {counted(len(source), 'picture')}"
         made = f"{VERSION}/{card.image_size}/{card.crop_share}/{corruption}/{severity}/{seed}"
         self.fingerprint = fingerprint([source.fingerprint, made])
 

@@ -21,9 +21,10 @@ from sslcli.errors import RunError, UserError, did_you_mean
 from sslcli.evaluation.exporting.card import card_text
 from sslcli.evaluation.exporting.choosing import Chosen, choose
 from sslcli.evaluation.exporting.written import Written, require
+from sslcli.evaluation.opening import EXPORTED
 
 FORMATS = {"timm": "to_timm", "hf": "to_transformers", "onnx": "to_onnx", "safetensors": "to_safetensors"}
-CARD, REPORT = "README.md", "export.json"
+CARD = "README.md"
 Note = Callable[[str], None]
 
 
@@ -71,7 +72,7 @@ def hand_over(
         handed = Handed(chosen, to, folder, form.write(chosen, unfinished), command_of(run, to, folder, chosen))
         (unfinished / CARD).write_text(card_text(chosen, handed.written, str(folder), handed.command), encoding="utf-8")
         report = json.dumps(handed.document(), indent=1, ensure_ascii=False)
-        (unfinished / REPORT).write_text(report, encoding="utf-8")
+        (unfinished / EXPORTED).write_text(report, encoding="utf-8")
     return handed
 
 
@@ -88,7 +89,7 @@ def refuse_taken(folder: Path, *, again: bool) -> None:
     refuse_here(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / REPORT).is_file():
+    if not (folder / EXPORTED).is_file():
         raise UserError(f"{folder} is already there, and holds something else", "name another folder with -o")
     if not again:
         raise UserError(f"{folder} is already there", "--again replaces what was exported into it")

@@ -16,6 +16,7 @@ from sslcli.errors import UserError
 from sslcli.nn.foreign.stand_ins import Record
 from sslcli.nn.foreign.stored_arrays import StoredArray
 from sslcli.nn.loading import some
+from sslcli.words import counted
 
 LAYOUT = "such files hold experiment_state, and in it online_params and online_state"
 PARTS = ("_params", "_state")
@@ -44,8 +45,8 @@ class Experiment:
 
     def length(self, epochs: float) -> str:
         """How long it was trained, in words."""
-        steps = f"{self.steps} steps, " if self.steps else ""
-        return f"{steps}{epochs:g} epochs" if epochs else "the file does not say how long it was trained"
+        steps = f"{counted(self.steps, 'step')}, " if self.steps else ""
+        return f"{steps}{counted(epochs, 'epoch')}" if epochs else "the file does not say how long it was trained"
 
     def other(self, wanted: str) -> str:
         """What to take in the place of a network that is not there."""

@@ -70,3 +70,7 @@ def test_a_network_of_another_width_has_the_numbers_of_the_nearest() -> None:
 def test_every_number_of_a_training_is_an_option_and_the_other_way_round() -> None:
     assert set(Settings.__dataclass_fields__) == set(TrainingOptions.model_fields) - {"seed"}
     assert {name for table in PROTOCOLS.values() for name in table} <= set(Settings.__dataclass_fields__)
+
+
+def test_the_warm_up_is_told_as_far_as_each_length_lets_it_go() -> None:
+    assert ", warmup 0.5/3.0, " in Settings(epochs=(1.0, 30.0), warmup=3.0).said()

@@ -68,7 +68,7 @@ def test_a_single_head_learns_from_everything_at_once(make_trial):
     notes = []
     report = judge(LinearOptions(lrs=(0.1,), layers=(1,), pooling=("cls",), epochs=2), make_trial(note=notes.append))
     assert [note for note in notes if note.startswith("linear")] == [
-        "linear: 1 heads learn from 20 pictures, 2 epochs of 1 steps"
+        "linear: 1 head learns from 20 pictures, 2 epochs of 1 step"
     ]
     assert report.results[0]["held_out"] is None
 
@@ -90,6 +90,11 @@ def test_pool_stands_for_pooling_when_that_is_not_said(make_trial):
         ({"layers": (1,)}, "pixels", "pixels has no blocks of tokens"),
         ({"protocol": "mae", "epochs": 10}, "", "the rate rises for 10 epochs, and there are 10"),
         ({"protocol": "mae", "method": "logistic"}, "", "the protocol mae trains by steps"),
+        (
+            {"batch_size": 8, "epochs": 3, "method": "logistic"},
+            "",
+            "--epochs, --batch-size: logistic regression trains",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(make_trial, options, run, message):

@@ -16,6 +16,7 @@ from PIL import Image
 from sslcli_moce.clusters import read_clusters
 
 from sslcli.cli import run
+from sslcli.errors import UserError
 from sslcli.evaluation.card import Card, normalise, show
 from sslcli.nn.encoders import TimmNetwork
 from sslcli.nn.stored import save_backbone
@@ -131,7 +132,11 @@ def test_rounds_by_other_options_are_not_gone_on_with(backbone, pictures, tmp_pa
     assert len(read_clusters(tmp_path / "c")) == 3
 
 
-def test_nothing_is_kept_where_it_is_not_wanted(backbone, pictures, tmp_path):
+def test_nothing_is_kept_where_it_is_not_wanted(backbone, pictures, tmp_path, capsys, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sslcli_moce.clustering.finished", interrupted)
+        assert cluster(backbone, pictures, tmp_path / "c", "--no-cache") == 130
+    assert "error: interrupted: all finished rounds are kept" in capsys.readouterr().err
     assert cluster(backbone, pictures, tmp_path / "c", "--no-cache") == 0
     assert not (tmp_path / "cache" / "features").exists()
 
@@ -155,6 +160,16 @@ def test_clusters_of_other_inputs_are_replaced_only_when_asked(backbone, picture
     assert "made otherwise: the pictures differ" in capsys.readouterr().err
     assert cluster(backbone, pictures, tmp_path / "c", "--again") == 0
     assert len(read_clusters(tmp_path / "c").ids) == 23
+
+
+def test_while_clusters_are_replaced_the_former_ones_are_none(backbone, pictures, tmp_path, capsys, monkeypatch):
+    assert cluster(backbone, pictures, tmp_path / "c") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("sslcli_moce.commands.making.Making.draw", interrupted)
+        assert cluster(backbone, pictures, tmp_path / "c", "--pool", "cls", "--again") == 130
+    with pytest.raises(UserError, match="was never finished"):
+        read_clusters(tmp_path / "c")
+    assert cluster(backbone, pictures, tmp_path / "c", "--pool", "cls") == 0
 
 
 def test_features_of_other_pictures_are_never_mixed_in(backbone, pictures, tmp_path, monkeypatch):
