@@ -16,6 +16,7 @@ from sslcli.data.loader import in_order
 from sslcli.data.pictures import BrokenPicture
 from sslcli.data.source import Source
 from sslcli.evaluation.card import Card, normalise, show
+from sslcli.nn.modes import in_evaluation
 from sslcli.words import counted
 
 BATCH = 256
@@ -84,15 +85,12 @@ def encode(encoder: nn.Module, batches: Iterator[Crops], card: Card, *, device: 
 @contextmanager
 def judging(encoder: nn.Module, device: torch.device) -> Iterator[None]:
     """The encoder on the device, in evaluation mode and in full precision; afterwards everything is as it was."""
-    modes = {module: module.training for module in encoder.modules()}
     homes = {tensor.device for tensor in (*encoder.parameters(), *encoder.buffers())}
     try:
-        encoder.to(device).eval()
-        with torch.no_grad(), torch.autocast(device.type, enabled=False), exact_convolutions():
+        encoder.to(device)
+        with in_evaluation(encoder), torch.no_grad(), torch.autocast(device.type, enabled=False), exact_convolutions():
             yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
         if homes:
             encoder.to(homes.pop())
 

@@ -6,6 +6,7 @@ import torch
 
 from sslcli.errors import UserError
 from sslcli.nn.backbone import Backbone
+from sslcli.nn.modes import in_evaluation
 
 Size = tuple[int, int]  # height and width
 
@@ -13,13 +14,8 @@ Size = tuple[int, int]  # height and width
 def tokens_at(backbone: Backbone, size: Size) -> int:
     """How many patch tokens an image of this size has."""
     device = next(iter(backbone.parameters())).device
-    training = backbone.training
-    backbone.eval()
-    try:
-        with torch.no_grad():
-            return backbone.features(torch.zeros(1, 3, *size, device=device)).patches.shape[1]
-    finally:
-        backbone.train(training)
+    with in_evaluation(backbone), torch.no_grad():
+        return backbone.features(torch.zeros(1, 3, *size, device=device)).patches.shape[1]
 
 
 def fitted(backbone: Backbone, size: Size, *, hint: str) -> Backbone:
@@ -30,6 +26,8 @@ def fitted(backbone: Backbone, size: Size, *, hint: str) -> Backbone:
     try:
         tokens_at(backbone, size)
         return backbone
+    except torch.OutOfMemoryError:
+        raise
     except (AssertionError, RuntimeError, ValueError) as refusal:
         network = deepcopy(backbone)
         resize = getattr(network.exported, "set_input_size", None)

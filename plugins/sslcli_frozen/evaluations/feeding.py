@@ -82,6 +82,8 @@ class Anew:
         labels = dict(zip(self.positions.tolist(), self.labels.tolist()))
         with judging(self.encoder, self.device):
             for shown, positions, _ in opened(crops, self.order.batch, self.card.image_size):
+                if not len(positions):
+                    continue
                 rows = self.encoder(normalise(shown.to(self.device), self.card)).float().flatten(1)
                 yield (
                     rows - self.shift.to(self.device),

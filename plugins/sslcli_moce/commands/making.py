@@ -1,6 +1,5 @@
 """Clusters from beginning to end: features, rounds of clustering, and everything written down."""
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sslcli import __version__
 from sslcli.cli.output import talk
 from sslcli.cli.progress import Standing
-from sslcli.disk import expand
+from sslcli.disk import expand, read_json
 from sslcli.errors import Interrupted, UserError
 from sslcli_moce.commands.cluster import MANIFEST, WORK
 
@@ -177,7 +176,7 @@ def enough(pictures: int, clusters: int, data: str) -> None:
 
 def is_finished(output: Path, facts: dict[str, Any]) -> bool:
     """Whether the folder holds just these clusters. Raises UserError when it holds others."""
-    noted = read(output / MANIFEST)
+    noted = read_json(output / MANIFEST)
     if not noted:
         return False
     for name, words in (*NAMES.items(), ("asked", "options")):
@@ -186,11 +185,3 @@ def is_finished(output: Path, facts: dict[str, Any]) -> bool:
                 f"{output} holds clusters made otherwise: the {words} differ", "name another folder, or add --again"
             )
     return True
-
-
-def read(file: Path) -> dict[str, Any]:
-    """A JSON object; nothing where there is none that is whole."""
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
