@@ -25,8 +25,6 @@ MakeProbe = Callable[[Recipe], Probe | None]
 
 def pretrain(recipe: Recipe, *, folder: Path | None, report: Reporter, make_probe: MakeProbe) -> Path:
     """Train a new run; `folder` is `runs/<name>` when left out. Returns the run's folder."""
-    if folder is not None:
-        runs.refuse_taken(folder)  # before anything is read
     with StopRequest() as stop:
         session = Session.open(recipe, report)
         pretraining = session.model()
