@@ -8,9 +8,7 @@ from torch import Tensor, nn
 from sslcli.errors import UserError
 from sslcli.nn import Backbone
 from sslcli.nn.image_sizes import Size, tokens_at
-from sslcli.nn.last_blocks import blocks_of, normed_outputs
-
-OTHER_SIZE = "leave --image-size out"
+from sslcli.nn.last_blocks import normed_outputs, token_blocks
 
 
 class Maps(nn.Module):
@@ -28,7 +26,7 @@ class Maps(nn.Module):
 
     def last_patches(self, images: Tensor) -> Tensor:
         """Patch tokens `[B, N, D * layers]`. Raises UserError where there are fewer blocks."""
-        if len(blocks_of(self.backbone)) < self.layers:
+        if len(token_blocks(self.backbone)) < self.layers:
             name = type(self.backbone.exported).__name__
             raise UserError(f"{name} has no {self.layers} last blocks to take tokens from", "use --layers 1")
         outputs = normed_outputs(self.backbone, images, self.layers)

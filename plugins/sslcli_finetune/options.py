@@ -7,6 +7,7 @@ from pydantic import Field
 
 from sslcli.api import EvaluationOptions, Share
 from sslcli.errors import UserError
+from sslcli.words import flags
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -62,8 +63,7 @@ class TrainingOptions(EvaluationOptions):
         """Refuse numbers of training where `method` trains nothing of the network. Raises UserError."""
         names = [*self.given(), *sorted({"protocol"} & self.model_fields_set)]
         if names:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
-            raise UserError(f"{flags}: nothing of the network is trained with --method {method}", "leave it out")
+            raise UserError(f"{flags(names)}: nothing of the network is trained with --method {method}", "leave it out")
 
 
 class FinetuneOptions(TrainingOptions):

@@ -53,10 +53,15 @@ class Settings:
         """Whether pictures are mixed in pairs."""
         return self.mixup > 0 or self.cutmix > 0
 
+    def warmups(self) -> tuple[float, ...]:
+        """The warm-up of each length, in epochs: half of it at most, as `length_of` cuts it; by steps, as given."""
+        cut = [self.warmup if self.steps else min(self.warmup, epochs / 2) for epochs in self.epochs]
+        return tuple(dict.fromkeys(cut))
+
     def said(self, *, warmup: float | None = None) -> str:
         """All numbers in a line; the warm-up as it was, or where that is not known as far as the epochs go."""
-        warmups = dict.fromkeys(self.warmup if self.steps else min(self.warmup, epochs / 2) for epochs in self.epochs)
-        known = asdict(self) | {"warmup": tuple(warmups) if warmup is None else (float(f"{warmup:.4g}"),)}
+        warmups = self.warmups() if warmup is None else (float(f"{warmup:.4g}"),)
+        known = asdict(self) | {"warmup": warmups}
         shown = {name: "/".join(map(str, v)) if isinstance(v, tuple) else v for name, v in known.items()}
         return ", ".join(f"{name} {value}" for name, value in shown.items())
 

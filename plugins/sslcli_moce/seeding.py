@@ -18,7 +18,7 @@ def sample(blocks: Blocks, rows: int, most: int, generator: torch.Generator) -> 
     """Features drawn without replacement, all when there are no more, in the order of the data."""
     chosen = torch.zeros(rows, dtype=torch.bool)
     chosen[torch.randperm(rows, generator=generator)[:most]] = True
-    drawn, begin, filled = torch.empty(0), 0, 0
+    drawn, begin, filled = torch.empty(0), 0, 0  # filled in place: to join parts is to hold them twice
     for features in blocks:
         if not begin:
             drawn = features.new_empty(min(most, rows), features.shape[1])

@@ -16,7 +16,7 @@ from sslcli.data.source import Source
 from sslcli.errors import UserError
 from sslcli.evaluation.card import Card
 from sslcli.evaluation.drawings import Drawing
-from sslcli.evaluation.samples import beside, evenly, numbers_of, vectors_of_tested
+from sslcli.evaluation.samples import evenly, numbers_of, of_another, vectors_of_tested
 from sslcli.evaluation.similarity import ROLES, SimilarityFigure, similarity_figure
 from sslcli.evaluation.style import COLOURS, FAINT, INK, bare, canvas, style
 from sslcli.evaluation.trial import Labelled, Trial
@@ -42,7 +42,7 @@ def draw(options: SimilarityFigureOptions, trial: Trial) -> Drawing:
     """A row a picture: itself, the nine, and bars of their similarity."""
     source, classes = trial.judged.test, trial.judged.classes
     own = vectors_of_tested(trial)
-    other = vectors_of_tested(beside(trial, options.against)) if options.against else None
+    other = vectors_of_tested(of_another(trial, options.against)) if options.against else None
     rows = []
     for place, number in enumerate(asked(options, own, classes)):
         similar = resembling(options, trial, own, classes, number)

@@ -77,12 +77,9 @@ def judged_besides(
 
 def baselines_of(offer: "Evaluation", trial: "Trial") -> "list[Trial]":
     """What a run has to beat, on the same pictures: its own random start, where it has a recipe, and raw pixels."""
-    from sslcli.evaluation.trial import sets_of
-
-    sets = trial.sets or (sets_of(trial.recipe),)
     begun = [f"random:{trial.run}"] if trial.folder is not None else []
     pixels = ["pixels"] if offer.needs == "vectors" and trial.run != "pixels" else []
-    return [replace(trial, run=run, sets=sets, beside=trial) for run in (*begun, *pixels)]
+    return [replace(trial, run=run, sets=trial.asked, beside=trial) for run in (*begun, *pixels)]
 
 
 def made_by(options: Any, trial: "Trial") -> dict[str, Any]:

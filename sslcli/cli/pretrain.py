@@ -51,7 +51,7 @@ def pretrain(
 
     join_slurm(os.environ)
     if output is not None and not dry_run and not inside_a_launch():
-        refuse_taken(output)  # told at once, and once
+        refuse_taken(output)  # before processes start, each of which would tell it
     if processes > 1 and not inside_a_launch():
         return launch(without_processes(sys.argv[1:]), processes)
     return work(chosen, resume=resume, output=output, dry_run=dry_run, quiet=quiet, json=json)

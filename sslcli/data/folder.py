@@ -16,6 +16,7 @@ from sslcli.data.splits import WHOLE, divided, role_of
 from sslcli.data.walk import Index, Walk, entries_of, index_of
 from sslcli.disk import expand
 from sslcli.errors import UserError
+from sslcli.words import counted
 
 HINTS = {  # what a folder without pictures may hold instead
     b"parquet": "for parquet files: 'parquet:{root}/**/*.parquet'",
@@ -34,9 +35,7 @@ class FolderSource:
         self.spec = spec
         self.root = root
         self.index = index
-        self.said = (
-            f"{spec}: {index.count} picture{'s' if index.count > 1 else ''}{in_classes(len(index.classes))}{ignored}"
-        )
+        self.said = f"{spec}: {counted(index.count, 'picture')}{in_classes(len(index.classes))}{ignored}"
         self.max_megapixels = max_megapixels
 
     @cached_property

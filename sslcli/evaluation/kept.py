@@ -61,6 +61,7 @@ def tables(
         found |= whole(shelf, jobs)  # what another process has made meanwhile
         fill([job for key, job in jobs.items() if key not in found])
         for key, job in jobs.items():
+            # read again: where there are no locks, another process may have made it and taken its blocks away
             found[key] = found.get(key) or read(shelf / key) or gathered(job.blocks, shelf / key)
             shutil.rmtree(job.blocks.folder, ignore_errors=True)
     return [found[key] for key in keys]
@@ -102,22 +103,20 @@ def opened_in(folder: Path, attempts: int = 10) -> int:
 
 def gathered(blocks: Blocks, folder: Path) -> Table:
     """The table of its blocks, of which one is in memory at a time, written into `folder`. Raises Unwritable."""
-    shapes = [blocks.read(block).features.shape for block in range(len(blocks))]
-    rows, width = sum(shape[0] for shape in shapes), max((shape[1] for shape in shapes), default=0)
+    width = 0
+    places: list[Tensor] = []
     broken: list[tuple[str, str]] = []
-    places = []
-
-    def features() -> Iterator[Tensor]:
-        for block in range(len(blocks)):
-            table = blocks.read(block)
-            broken.extend(table.broken)
-            places.append(table.positions)
-            yield table.features
-
+    for block in range(len(blocks)):
+        part = blocks.read(block)
+        width = max(width, part.features.shape[1])
+        places.append(part.positions)
+        broken += part.broken
+    rows = sum(map(len, places))
+    features = (blocks.read(block).features for block in range(len(blocks)))
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        digests = [write_rows(folder / FEATURES, "<f4", (rows, width), features())]
+        digests = [write_rows(folder / FEATURES, "<f4", (rows, width), features)]
         digests.append(write_rows(folder / POSITIONS, "<i8", (rows,), places))
         said = json.dumps({"broken": broken, "sha256": digests})
         write_whole(folder / SAID, lambda path: path.write_text(said, encoding="utf-8"))

@@ -82,12 +82,16 @@ def random_start(run: str, reference: str, pool: Pool, overrides: Sequence[str] 
     return of_recipe(run, f"the random start of {recipe.name}", recipe, begin(recipe), pool)
 
 
+def weights_in(folder: Path) -> Path | None:
+    """The weights of a saved backbone, named as a run or `sslcli export --to timm` does; None without a config.json."""
+    named = (folder / name for name in (WEIGHTS, MODEL))
+    return next((file for file in named if file.is_file() and (folder / CONFIG).is_file()), None)
+
+
 def of_folder(run: str, folder: Path, pool: Pool, note: Note, overrides: Sequence[str] = ()) -> Subject:
     """A run, a checkpoint of one, or any folder with a saved backbone."""
-    if (folder / WEIGHTS).is_file() and (folder / CONFIG).is_file():
-        return of_weights(run, folder / WEIGHTS, pool, overrides)
-    if (folder / MODEL).is_file() and (folder / CONFIG).is_file():  # as `sslcli export --to timm` writes it
-        return of_weights(run, folder / MODEL, pool, overrides)
+    if (saved := weights_in(folder)) is not None:
+        return of_weights(run, saved, pool, overrides)
     if (folder / MODEL).is_file():
         return of_checkpoint(run, folder, pool, overrides)
     if (folder / RECIPE).is_file():

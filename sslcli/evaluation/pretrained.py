@@ -10,7 +10,7 @@ from sslcli.errors import UserError
 from sslcli.evaluation.trial import Trial
 from sslcli.recipe import load_recipe
 from sslcli.training.building import build_backbone, build_pretraining, context_of
-from sslcli.training.checkpoint import MODEL, Checkpoints, restore_model
+from sslcli.training.checkpoint import MODEL, checkpoint_at, restore_model
 from sslcli.training.pretraining import Pretraining
 from sslcli.training.runs import RECIPE, read_environment
 
@@ -38,15 +38,10 @@ def open_pretraining(trial: Trial) -> Pretraining:
 
 def checkpoint_of(trial: Trial) -> Path:
     """The folder of a checkpoint: the one that was named, or the newest whole one of a run. Raises UserError."""
-    path = expand(trial.run)
-    if (path / MODEL).is_file() and (path.resolve().parent.parent / RECIPE).is_file():
-        return path
-    whole = None
-    if trial.folder is not None:
-        whole = Checkpoints(trial.folder, keep=1).newest_whole(lambda text: trial.note(f"warning: {text}"))
-    if whole is None:
+    found = checkpoint_at(expand(trial.run), lambda text: trial.note(f"warning: {text}"))
+    if found is None or not (found.resolve().parent.parent / RECIPE).is_file():
         raise UserError(
             f"{trial.run} has no checkpoint, and only there is what the losses learned",
             "name a run that was trained here, or one of its checkpoints",
         )
-    return whole
+    return found

@@ -15,7 +15,7 @@ from sslcli.data.sources import split_named, splits_of
 from sslcli.data.splits import ROLES, choose, role_of
 from sslcli.errors import RunError, UserError, did_you_mean
 from sslcli.evaluation.card import Card, normalise, show
-from sslcli.evaluation.trial import Labelled, Sets, Trial, labels_of, sets_of
+from sslcli.evaluation.trial import Labelled, Sets, Trial, labels_of
 from sslcli.evaluation.vote import check_finite
 
 ATTEMPTS = 100  # pictures after a broken one
@@ -52,7 +52,7 @@ def pictures_of(trial: Trial) -> Source:
     try:
         return trial.judged.test
     except UserError as unlabelled:
-        named = trial.sets[0] if trial.sets else sets_of(trial.recipe)
+        named = trial.asked[0]
         if not (named.data or named.test):
             raise unlabelled
         return without_labels(named)
@@ -70,9 +70,9 @@ def vectors_of_tested(trial: Trial) -> Labelled:
     return Labelled(rows, labels_of(source, table), table.positions)
 
 
-def beside(trial: Trial, run: str) -> Trial:
+def of_another(trial: Trial, run: str) -> Trial:
     """The same trial of another RUN, on the same pictures."""
-    return replace(trial, run=run, sets=trial.sets or (sets_of(trial.recipe),))
+    return replace(trial, run=run, sets=trial.asked)
 
 
 def numbers_of(names: Sequence[str], classes: Sequence[str]) -> list[int]:

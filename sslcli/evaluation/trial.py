@@ -107,10 +107,15 @@ class Trial:
         """Where to compute."""
         return best_device()
 
+    @property
+    def asked(self) -> tuple[Sets, ...]:
+        """The sets that were named, or else the run's own. Raises UserError."""
+        return self.sets or (sets_of(self.recipe),)
+
     @cached_property
     def judged(self) -> Judged:
         """The labelled pictures that were named, or else the run's own. Raises UserError."""
-        return open_sets(self.sets[0] if self.sets else sets_of(self.recipe))
+        return open_sets(self.asked[0])
 
     @classmethod
     def of(cls, subject: Subject, **how: Any) -> "Trial":
@@ -121,7 +126,7 @@ class Trial:
 
     def each(self) -> Iterable["Trial"]:
         """The same trial once for each set that was named."""
-        for sets in self.sets or (sets_of(self.recipe),):
+        for sets in self.asked:
             other = replace(self, sets=(sets,))
             other.__dict__["subject"] = self.subject
             yield other

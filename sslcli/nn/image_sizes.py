@@ -36,6 +36,8 @@ def fitted(backbone: Backbone, size: Size, *, hint: str) -> Backbone:
     try:
         resize(img_size=size)
         tokens_at(network, size)
+    except torch.OutOfMemoryError:
+        raise
     except (AssertionError, RuntimeError, ValueError, TypeError) as refusal:
         raise no_such_size(backbone, size, hint) from refusal
     return network

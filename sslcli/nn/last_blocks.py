@@ -18,7 +18,7 @@ def normed_outputs(backbone: Backbone, images: Tensor, blocks: int) -> Sequence[
         return timm_outputs(backbone, images, blocks)
     caught: list[Tensor] = []
     with ExitStack() as hooks:
-        for block in list(blocks_of(backbone))[-blocks:]:
+        for block in list(token_blocks(backbone))[-blocks:]:
             hook = block.register_forward_hook(lambda _, __, output: caught.append(output))
             hooks.callback(hook.remove)
         backbone.features(images)
@@ -39,7 +39,7 @@ def timm_outputs(backbone: TimmNetwork, images: Tensor, blocks: int) -> Sequence
     return [torch.cat([prefix, patches], dim=1) for patches, prefix in found] if named else found
 
 
-def blocks_of(backbone: Backbone) -> Sequence[Any]:
+def token_blocks(backbone: Backbone) -> Sequence[Any]:
     """The blocks of a network of tokens; none where their outputs are not tokens, or are out of reach."""
     blocks = getattr(backbone.exported, "blocks", None)
     if not isinstance(blocks, nn.Sequential | nn.ModuleList):

@@ -18,4 +18,4 @@ def write_tensors(file: Path, tensors: Mapping[str, Tensor], said: Mapping[str, 
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, lambda path: save_file(owned, path, metadata=dict(said)))
     except (OSError, SafetensorError) as failure:
-        raise Unwritable(f"cannot write {file}: {failure}", "make room; then the same command goes on") from failure
+        raise Unwritable(f"cannot write {file}: {failure}", "make room, then give the same command again") from failure

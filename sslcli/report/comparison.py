@@ -20,6 +20,8 @@ from sslcli.training.runs import RECIPE
 
 ASIDE = ("seed",)  # an option that tables are not told apart by
 
+PICTURES = ("--data", "--train", "--test")  # flags that say what to judge on
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -185,7 +187,7 @@ def command_for(run: str, document: Mapping[str, Any]) -> list[str]:
 
 def same_pictures(document: Mapping[str, Any], judged: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """The flags that another run needs to be judged on these pictures; none where they are said, or are its own too."""
-    if any(word.startswith(("--data", "--train", "--test")) for word in str(document.get("command", "")).split()):
+    if any(word.partition("=")[0] in PICTURES for word in str(document.get("command", "")).split()):
         return []
     own = own_pictures(judged, str(document.get("data", "")))
     return [] if own == own_pictures(other, str(document.get("data", ""))) else own

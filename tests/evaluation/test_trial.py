@@ -139,7 +139,9 @@ def test_a_cache_that_takes_nothing_costs_a_note(
     assert "warning: the features could not be kept: No space left on device" in notes
 
 
-def test_what_is_interrupted_goes_on(picture_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_says_that_the_features_made_so_far_are_kept(
+    picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

@@ -134,13 +134,17 @@ def test_masks_belong_to_the_sample_not_to_the_batch(backbone, images):
     torch.testing.assert_close(module(whole), (halves[0] + 2 * halves[1]) / 3)
 
 
-def test_every_crop_has_a_mask_of_its_own(backbone, images):
-    step = make_step(backbone, images.expand(2, -1, -1, -1, -1))
-    seen = []
-    backbone.encode = lambda tokens, keep, columns: seen.append(keep) or SmallVit.encode(backbone, tokens, keep=keep)
-    build()(step)
-    assert seen[0].shape == (6, 4)
-    assert not torch.equal(seen[0][:3], seen[0][3:])
+def test_every_crop_has_a_mask_of_its_own_and_the_facts_of_its_sample(backbone, images):
+    def encode(tokens, *, keep, columns):
+        seen.append((keep, columns["index"]))
+        return SmallVit.encode(backbone, tokens, keep=keep)
+
+    seen, backbone.encode = [], encode
+    build()(make_step(backbone, images.expand(2, -1, -1, -1, -1)))
+    ((keep, numbers),) = seen
+    assert keep.shape == (6, 4)
+    assert not torch.equal(keep[:3], keep[3:])
+    assert numbers.tolist() == [0, 1, 2, 0, 1, 2]
 
 
 def test_backbone_and_decoder_learn(backbone, images):

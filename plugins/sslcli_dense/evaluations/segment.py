@@ -21,7 +21,7 @@ from sslcli_dense.counting import Counts, Tally, confusion_of, tally
 from sslcli_dense.evaluations.reading import folder_of, scenes_of
 from sslcli_dense.head import Head, classes_at, learn
 from sslcli_dense.keeping import NO_CLASS, Kept, keeping
-from sslcli_dense.maps import OTHER_SIZE, Maps, stride_of
+from sslcli_dense.maps import Maps, stride_of
 from sslcli_dense.options import SegmentOptions
 from sslcli_dense.resampling import ends
 from sslcli_dense.scenes import Part, Scene, Scenes, open_scenes
@@ -31,7 +31,7 @@ def judge(options: SegmentOptions, trial: Trial) -> Report:
     """Mean IoU and share of pixels told right on the test pictures, and the IoU of every class."""
     scenes = open_scenes(folder_of(trial), options.seed)
     side = side_of(options, trial)
-    maps = Maps(fitted(trial.backbone, (side, side), hint=OTHER_SIZE), options.layers)
+    maps = Maps(fitted(trial.backbone, (side, side), hint="leave --image-size out"), options.layers)
     broken = trial.broken_count(len(scenes.train) + len(scenes.test))
     with keeping() as folder:
         kept = encoded(maps, scenes.train, side, folder, options, trial, broken)

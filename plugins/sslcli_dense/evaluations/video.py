@@ -24,7 +24,7 @@ from sslcli.nn.image_sizes import Size, fitted
 from sslcli_dense.clips import BACKGROUND, VOID, Clip, objects_in, open_clips
 from sslcli_dense.evaluations.reading import folder_of
 from sslcli_dense.labels import Label
-from sslcli_dense.maps import OTHER_SIZE, Maps, stride_of
+from sslcli_dense.maps import Maps, stride_of
 from sslcli_dense.options import VideoOptions
 from sslcli_dense.propagation import first_labels, objects_of, propagate
 from sslcli_dense.regions import boundary_score, region_score
@@ -101,7 +101,8 @@ class Follower:
             raise UserError(f"frames of {height} x {width} pixels are next to no tokens of {self.stride} pixels", hint)
         if (height, width) != self.size:
             self.size = (height, width)
-            self.maps = Maps(fitted(self.trial.backbone, self.size, hint=OTHER_SIZE))
+            hint = "name a backbone that takes frames of any size, such as a ViT or a ResNet"
+            self.maps = Maps(fitted(self.trial.backbone, self.size, hint=hint))
 
     def encoded(self, frames: Sequence[Path]) -> Iterator[Tensor]:
         """Maps `[D, rows, columns]` of frames. Raises BrokenPicture: a video cannot be followed over a gap."""

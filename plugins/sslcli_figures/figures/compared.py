@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sslcli.evaluation.samples import beside
+from sslcli.evaluation.samples import of_another
 from sslcli.evaluation.trial import Trial
 from sslcli_figures.figures.vectors import Vectors, labelled, members, several
 from sslcli_figures.options import SpreadOptions
@@ -24,7 +24,7 @@ class Measured:
 
 def measured(options: SpreadOptions, trial: Trial, measure: Measure) -> dict[str, Measured]:
     """By the name of the run: its own, and that of the other where one is named."""
-    trials = [trial, *([beside(trial, options.against)] if options.against else [])]
+    trials = [trial, *([of_another(trial, options.against)] if options.against else [])]
     return {one.run: measured_of(options, one, measure) for one in trials}
 
 

@@ -17,7 +17,7 @@ from sslcli.evaluation.neighbours import top
 from sslcli.evaluation.samples import numbers_of
 from sslcli.evaluation.style import AMOUNT, FAINT, HEAT, INK, canvas, style
 from sslcli.evaluation.trial import Trial
-from sslcli_figures.figures.vectors import Vectors, labelled, members, several
+from sslcli_figures.figures.vectors import Vectors, fewer, labelled, members, several
 from sslcli_figures.options import NeighbourMatrixOptions
 
 LEGIBLE = 40  # classes whose names stand beside the matrix
@@ -33,10 +33,7 @@ def draw(options: NeighbourMatrixOptions, trial: Trial) -> Drawing:
     found = Vectors(rows, labels, classes).take(members(labels, numbers, options.per_class, options.seed))
     found = found.unit() if options.distance == "cosine" else found
     if options.k >= len(found.rows):
-        raise UserError(
-            f"{options.k} neighbours are more than there are others",
-            f"ask for fewer, as in '--k {min(3, len(found.rows) - 1)}'",
-        )
+        raise UserError(f"{options.k} neighbours are more than there are others", fewer(len(found.rows) - 1))
     distances, near = neighbours(found.rows, options.k)
     owners = places_of(found, numbers)
     matrix = confusion(owners, near, len(numbers))

@@ -17,7 +17,7 @@ from sslcli.evaluation.sheets import Cell, sheet
 from sslcli.evaluation.style import RIGHT, WRONG
 from sslcli.evaluation.trial import Trial
 from sslcli.evaluation.vote import check_finite
-from sslcli_figures.figures.vectors import unlabelled
+from sslcli_figures.figures.vectors import fewer, unlabelled
 from sslcli_figures.options import NeighboursOptions
 
 
@@ -77,11 +77,6 @@ def sides(trial: Trial) -> tuple[Side, Side, bool]:
     same = judged.train.fingerprint == judged.test.fingerprint
     asked = Side(judged.test, test.features, test.positions, test.labels)
     return asked, Side(judged.train, train.features, train.positions, train.labels), same
-
-
-def fewer(most: int) -> str:
-    """What to do where there are only `most` neighbours."""
-    return f"ask for fewer, as in '--k {min(3, most)}'" if most > 0 else "name more pictures: --data SPEC"
 
 
 def others(cosines: Tensor, found: Tensor, queries: list[int]) -> tuple[Tensor, Tensor]:

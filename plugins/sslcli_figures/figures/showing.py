@@ -13,7 +13,7 @@ from sslcli.evaluation.trial import Trial
 from sslcli.nn import Backbone
 from sslcli.nn.image_sizes import fitted
 
-OTHER_SIZE = "take a multiple of its patches: --size 224"
+OTHER_SIZE = "take a multiple of its patches: --size 224"  # hint where a size does not fit
 COARSEST = 3  # patches a side, of which a map can still be read
 
 

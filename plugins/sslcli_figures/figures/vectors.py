@@ -80,3 +80,8 @@ def several(labels: Tensor, numbers: Sequence[int], fewest: int) -> list[int]:
             "name a set with more pictures of each class: --data SPEC",
         )
     return found
+
+
+def fewer(most: int) -> str:
+    """What to do where there are only `most` neighbours."""
+    return f"ask for fewer, as in '--k {min(3, most)}'" if most > 0 else "name more pictures: --data SPEC"

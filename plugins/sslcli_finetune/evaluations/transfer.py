@@ -95,7 +95,8 @@ def by_linear(options: TransferOptions, trial: Trial) -> tuple[Tensor, Tensor]:
 def by_neighbours(options: TransferOptions, trial: Trial) -> tuple[Tensor, Tensor]:
     """The same by the vote of neighbours."""
     train, test = trial.labelled()
-    k = options.k or USUAL_K
+    k = options.k
+    assert k is not None  # with_k has chosen it
     return knn_right(train.features, train.labels, test.features, test.labels, k=k, device=trial.device), test.labels
 
 

@@ -17,7 +17,7 @@ from sslcli.errors import UserError
 from sslcli.evaluation.linear import linear as logistic
 from sslcli.evaluation.reports import Report, share_of
 from sslcli.evaluation.trial import Trial
-from sslcli.words import counted
+from sslcli.words import counted, flags
 from sslcli_frozen.evaluations.feeding import Anew, Kept, Order, random_crop
 from sslcli_frozen.evaluations.heads import Head, Stack
 from sslcli_frozen.evaluations.learning import Feed, Score, first_five, grid, learn, ranked, scores
@@ -46,8 +46,7 @@ def by_regression(options: LinearOptions, trial: Trial) -> Report:
     if options.protocol:
         raise UserError(f"the protocol {options.protocol} trains by steps", "leave out '--method logistic'")
     if ignored := [name for name in LinearOptions.model_fields if name in options.model_fields_set - OF_REGRESSION]:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in ignored)
-        raise UserError(f"{flags}: logistic regression trains no heads in steps", "leave out one or the other")
+        raise UserError(f"{flags(ignored)}: logistic regression trains no heads in steps", "leave out one or the other")
     train, test = trial.labelled()
     found = logistic(train.features, train.labels, test.features, test.labels, seed=options.seed)
     row = {"c": found.c, **share_of("top1", found.right, options.seed)}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sslcli.errors import UserError
 from sslcli.evaluation.trial import Trial
-from sslcli.nn.last_blocks import blocks_of
+from sslcli.nn.last_blocks import token_blocks
 from sslcli.words import counted
 from sslcli_frozen.evaluations.sight import OWN, Layout, Sight, sight_of
 from sslcli_frozen.options import LinearOptions
@@ -15,7 +15,7 @@ def seen(options: LinearOptions, trial: Trial) -> tuple[LinearOptions, Sight, li
     """The options as they are meant for this backbone, and what heads read of it. Raises UserError."""
     encoder = trial.subject.encoder
     backbone = getattr(encoder, "backbone", None)
-    depth = len(blocks_of(backbone)) if backbone is not None else 0
+    depth = len(token_blocks(backbone)) if backbone is not None else 0
     said = options.model_fields_set
     options = resolved(options, getattr(backbone, "width", 0))
     if not depth:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcli.nn import Backbone
-from sslcli.nn.last_blocks import blocks_of, normed_outputs
+from sslcli.nn.last_blocks import normed_outputs, token_blocks
 
 OWN = "own"  # the vector that the encoder gives
 
@@ -71,6 +71,6 @@ def tokens_of(output: Tensor, prefix: int) -> Tensor:
 def sight_of(encoder: nn.Module, blocks: int) -> Sight:
     """The last blocks of the backbone inside an encoder, or the encoder as it is where it has none."""
     backbone = getattr(encoder, "backbone", None)
-    if not isinstance(backbone, Backbone) or not blocks_of(backbone):
+    if not isinstance(backbone, Backbone) or not token_blocks(backbone):
         return Sight(encoder)
     return Sight(LastBlocks(backbone, blocks), blocks, parts=2 if backbone.prefix_tokens else 1)

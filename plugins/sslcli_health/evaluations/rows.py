@@ -86,7 +86,7 @@ def of_spectrum(features: Tensor, seed: int) -> list[Row]:
 
 
 def told_by(features: Tensor, measure: Callable[[Tensor], Tensor], value: float) -> Ends | None:
-    """The interval of a measure of singular values, by the influence of each picture; none where vectors are wide."""
+    """The interval of a measure of singular values, by each picture's influence; none of many wide vectors."""
     if min(features.shape) > WIDEST or not math.isfinite(value):
         return None
     margin = NORMAL * health.influences(features, measure).square().sum().sqrt().item()

@@ -12,7 +12,8 @@ from sslcli.cli.arguments import AsJson
 from sslcli.cli.output import print_json, talk
 from sslcli.errors import UserError
 
-MANIFEST, SHEET, WORK = "clusters.json", "sheet.png", ".rounds"  # as in sslcli_moce.clusters, which needs torch
+MANIFEST, SHEET = "clusters.json", "sheet.png"  # as in sslcli_moce.clusters, which needs torch
+WORK = ".rounds"  # how far the clustering has come, until it is finished
 UNEVEN = 2.0  # times its share, that the largest cluster may have before a warning
 
 

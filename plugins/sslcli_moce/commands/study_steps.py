@@ -172,7 +172,8 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> None:
     from sslcli_moce.commands.study_report import page_of
 
     try:
-        Drawing("Study", study_figure(report)).save(folder / FIGURE)
+        drawn = Drawing("Study", study_figure(report)).png()
+        write_whole(folder / FIGURE, lambda path: path.write_bytes(drawn))
         write_whole(folder / PAGE, lambda path: path.write_text(page_of(report), encoding="utf-8"))
         write_json(folder / REPORT, report)
     except OSError as failure:

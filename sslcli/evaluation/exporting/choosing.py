@@ -12,11 +12,11 @@ from safetensors import SafetensorError, safe_open
 
 from sslcli.disk import expand
 from sslcli.errors import UserError
-from sslcli.evaluation.opening import newest_whole, open_subject
+from sslcli.evaluation.opening import newest_whole, open_subject, weights_in
 from sslcli.evaluation.subjects import Subject
 from sslcli.nn import Backbone
 from sslcli.nn.experts import experts_in
-from sslcli.nn.stored import CONFIG, WEIGHTS, read_card
+from sslcli.nn.stored import read_card
 from sslcli.recipe.loading import recipe_from_document
 from sslcli.training.building import context_of
 from sslcli.training.checkpoint import MODEL
@@ -49,8 +49,7 @@ def choose(run: str, network: str = "", *, note: Note = lambda line: None) -> Ch
     if not path.exists():
         return of_name(run, network, note)
     saved = path if path.is_dir() else path.parent
-    holds = (saved / CONFIG).is_file() and any((saved / name).is_file() for name in (WEIGHTS, MODEL))
-    if path.is_file() or holds:
+    if path.is_file() or weights_in(saved) is not None:
         kept = read_card(path).get("network", "backbone")
         if network in ("", kept):
             return plain(run, kept, open_subject(run, note=note), saved, read_card(path))

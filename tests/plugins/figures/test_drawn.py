@@ -9,6 +9,7 @@ import pytest
 import torch
 from sslcli_figures import sslcli_figures
 from sslcli_figures.figures.neighbours import row_of, sides
+from sslcli_figures.figures.vectors import fewer
 
 from sslcli.errors import UserError
 from sslcli.evaluation.drawings import Drawing
@@ -166,3 +167,8 @@ def test_curves_need_the_folder_of_a_run_with_something_in_it(make_run: Any, pic
     (run / "metrics.jsonl").write_text('{"step": 1, "epo')
     with pytest.raises(UserError, match="nothing is in"):
         draw("curves", run)
+
+
+def test_as_many_neighbours_are_hinted_at_as_there_are() -> None:
+    assert [fewer(most) for most in (23, 2)] == ["ask for fewer, as in '--k 3'", "ask for fewer, as in '--k 2'"]
+    assert fewer(0).startswith("name more pictures")

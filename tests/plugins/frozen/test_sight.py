@@ -6,7 +6,7 @@ from sslcli_frozen.evaluations.sight import LastBlocks, Layout, Sight, sight_of
 from torch import nn
 
 from sslcli.nn.encoders import Pixels, Pooled, TimmNetwork
-from sslcli.nn.last_blocks import blocks_of
+from sslcli.nn.last_blocks import token_blocks
 
 ARGUMENTS = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 3, "num_heads": 3, "num_classes": 0}
 
@@ -60,8 +60,8 @@ def test_no_hook_is_left_behind(make_trial, images):
 
 def test_pixels_and_convolutional_networks_have_no_blocks_to_choose():
     assert sight_of(Pixels(), 4).blocks == 0
-    assert blocks_of(TimmNetwork.create("resnet18", num_classes=0)) == ()
-    assert blocks_of(TimmNetwork.create("efficientnet_b0", num_classes=0)) == ()
+    assert token_blocks(TimmNetwork.create("resnet18", num_classes=0)) == ()
+    assert token_blocks(TimmNetwork.create("efficientnet_b0", num_classes=0)) == ()
 
 
 @pytest.mark.parametrize(

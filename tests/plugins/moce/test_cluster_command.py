@@ -91,9 +91,10 @@ def test_reds_and_blues_are_told_apart(backbone, pictures, tmp_path):
     assert (ids[1::2] == 1 - ids[0]).all()
 
 
-def test_two_processes_give_the_same_clusters(backbone, pictures, tmp_path):
+def test_two_processes_give_the_same_clusters(backbone, pictures, tmp_path, capsys):
     assert cluster(backbone, pictures, tmp_path / "one") == 0
-    assert cluster(backbone, pictures, tmp_path / "two", "--processes", 2) == 0
+    assert cluster(backbone, pictures, tmp_path / "two", "--processes", 2, "--no-cache") == 0
+    assert "extracting features of 24 pictures by 2 processes" in capsys.readouterr().err
     one, two = (read_clusters(tmp_path / name) for name in ("one", "two"))
     assert torch.equal(one.ids, two.ids)
     torch.testing.assert_close(one.centroids, two.centroids)
